@@ -1,0 +1,1 @@
+//! cc-ci: the CI and upgrade robot for Co-op Cloud recipes.

@@ -1,0 +1,2 @@
+//! The program `cc-ci`.
+fn main() {}
