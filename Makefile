@@ -1,0 +1,41 @@
+# `make` alone says what there is to make.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench build clean-leftovers
+
+export CC_CI_HOME ?= /var/lib/cc-ci
+export PATH := $(CC_CI_HOME)/tools/bin:$(PATH)
+
+CC_CI := target/debug/cc-ci
+EXAMPLE := custom-html
+
+help: ## this list
+	@echo "cc-ci: tests Co-op Cloud recipes for real, on Docker Swarm"
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 18
+
+setup: ## make this machine ready: engine, swarm mode, registry, tools, example images and recipes
+	@scripts/setup all
+
+build: ## build cc-ci (debug)
+	cargo build --locked --package cc-ci
+
+demo: setup build ## test the example recipe through all five stages and show table and evidence
+	$(CC_CI) test $(CC_CI_HOME)/recipes/$(EXAMPLE) --tests tests-repo
+
+test: setup ## every test, those on real Docker Swarm included
+	cargo test --locked --workspace
+
+check: ## formatting, lints and the tests that need no Docker
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --lib --bins
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers} bench/floor .ci/run; \
+	else echo "shellcheck is not installed: the scripts were not checked"; fi
+
+bench: setup build ## cc-ci against the floor (the same work by a minimal script), and two lanes against one
+	bench/run
+
+clean-leftovers: ## remove what interrupted runs of tests and of the bench left in the engine
+	@scripts/clean-leftovers
