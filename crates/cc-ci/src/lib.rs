@@ -2,4 +2,10 @@
 //!
 //! `ARCHITECTURE.md` says what is where and who may use whom.
 
+pub mod clock;
 pub mod domain;
+pub mod git;
+pub mod harness;
+pub mod process;
+pub mod redact;
+mod suggest;

@@ -1,0 +1,1 @@
+//! The forms a secret can take in a log.
