@@ -126,7 +126,7 @@ def add(body):
 
 
 def as_json(status, value):
-    return status, "application/json", json.dumps(value) + "\n"
+    return status, "application/json", json.dumps(value, ensure_ascii=False) + "\n"
 
 
 def error(status, message):
