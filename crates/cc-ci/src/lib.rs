@@ -8,4 +8,5 @@ pub mod git;
 pub mod harness;
 pub mod process;
 pub mod redact;
+pub mod results;
 mod suggest;

@@ -21,6 +21,7 @@ pub struct InvalidId {
 /// The first seven are the time in seconds (base 36), the others random, so that ids sort by time and never meet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[a-z][a-z0-9]{11}$"))]
 pub struct RunId(String);
 
 impl RunId {

@@ -13,6 +13,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     /// Version of this format: 1.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema: u32,
     /// The run's id.
     pub run: RunId,
@@ -25,7 +26,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<SuiteInfo>,
     /// When the run began.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// How long it took in milliseconds, teardown included.
     pub duration_ms: u64,
@@ -37,6 +38,7 @@ pub struct Run {
     /// The stages that were asked for.
     pub requested: Vec<Stage>,
     /// All five stages, in order.
+    #[schemars(length(min = 5, max = 5))]
     pub stages: Vec<StageResult>,
     /// True if, after the run, nothing of it was found on the swarm.
     pub clean_teardown: bool,

@@ -109,7 +109,7 @@ pub struct StageResult {
     pub lane: Lane,
     /// When it began; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub started: Option<Timestamp>,
     /// How long it took, in milliseconds; absent if it never began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ pub struct Step {
     /// Short name in lower case: `deploy`, `converge`, `probe`, `seed`.
     pub name: String,
     /// When it began.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
@@ -203,7 +203,7 @@ pub struct TestCase {
     /// What came of it.
     pub status: TestStatus,
     /// When it began.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub started: Timestamp,
     /// How long it took, in milliseconds, all attempts together.
     pub duration_ms: u64,
