@@ -2,8 +2,8 @@
 //!
 //! The page is hostile: it sees no host but its own (every other name and address is mapped to "not found"), no file,
 //! no profile of a person, and nothing it downloads outlives the call. JavaScript runs. A picture that cannot be made
-//! is a warning to the caller, never a verdict. The race to know: a process group may only be signalled while its
-//! leader is not reaped; afterwards stragglers are found by the name of the temporary folder, which is theirs alone.
+//! is a warning to the caller, never a verdict. The rule to know: what leaves Chromium's process group (its
+//! crash handler does) is found by the name of the temporary folder, which is its alone.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,18 +11,17 @@ use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::sanitise;
+use crate::clock::{Clock, SystemClock};
 use crate::domain::Screenshot;
+use crate::process::{Command, ProcessError, Status};
 
 /// Time that a picture may take, tries on a blank page included.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -32,6 +31,11 @@ const BLANK_SHARE: f64 = 0.001;
 
 /// Milliseconds of the page's own time before the picture is taken, by try. Idle time passes at once.
 const BUDGETS_MS: [u32; 3] = [4_000, 12_000, 30_000];
+
+const PICTURE: &str = "picture.png";
+
+/// How much of Chromium's messages is kept, in bytes.
+const OUTPUT_MAX: usize = 64 << 10;
 
 const WINDOW: (u32, u32) = (1280, 800);
 
@@ -57,13 +61,8 @@ pub enum ScreenshotError {
     #[error("`{0}` is not an http or https URL with the expected host")]
     Url(String),
     /// Chromium cannot be started.
-    #[error("cannot start {program}: {source}")]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Start(#[from] ProcessError),
     /// The time was up before there was a picture.
     #[error("no screenshot after {0:?}; the page may never finish loading, or the host is busy")]
     TimedOut(Duration),
@@ -74,7 +73,7 @@ pub enum ScreenshotError {
     #[error("Chromium ended ({status}) without a picture: {output}")]
     NoPicture {
         /// How it ended.
-        status: String,
+        status: Status,
         /// The end of what it wrote.
         output: String,
     },
@@ -111,6 +110,7 @@ pub async fn capture(
 impl Browser {
     /// The first Chromium in `PATH`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "PATH is where programs are looked for; nothing is handed on")]
     pub fn find() -> Option<Self> {
         let path = std::env::var_os("PATH")?;
         let runs = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
@@ -133,10 +133,11 @@ impl Browser {
         cancel: &CancellationToken,
     ) -> Result<Screenshot, ScreenshotError> {
         let rules = host_rules(url, resolve)?;
-        let deadline = Instant::now() + self.limit;
+        let started = SystemClock.monotonic();
         let mut taken = None;
         for budget in BUDGETS_MS {
-            let shot = match self.shoot(url, &rules, budget, deadline, cancel).await {
+            let left = self.limit.saturating_sub(SystemClock.since(started));
+            let shot = match self.shoot(url, &rules, budget, left, cancel).await {
                 // A blank picture is better than none when time runs out in a later try.
                 Err(ScreenshotError::TimedOut(_)) if taken.is_some() => break,
                 shot => shot?,
@@ -159,101 +160,78 @@ impl Browser {
         url: &str,
         rules: &str,
         budget_ms: u32,
-        deadline: Instant,
+        limit: Duration,
         cancel: &CancellationToken,
     ) -> Result<Picture, ScreenshotError> {
-        let mut browser = Running::start(&self.program, url, rules, budget_ms)?;
-        let status = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(ScreenshotError::Cancelled),
-            status = browser.child.wait() => status.map_err(ScreenshotError::Io),
-            () = tokio::time::sleep_until(deadline) => Err(ScreenshotError::TimedOut(self.limit)),
-        };
-        if status.is_err() {
-            browser.kill().await;
+        let folder = Folder::new()?;
+        let output = self.command(url, rules, budget_ms, folder.0.path()).timeout(limit).cancel(cancel).run().await?;
+        match output.status {
+            Status::TimedOut => Err(ScreenshotError::TimedOut(self.limit)),
+            Status::Cancelled => Err(ScreenshotError::Cancelled),
+            Status::Exited(_) | Status::Signalled(_) => match File::open(folder.picture()) {
+                Ok(file) => Picture::read(file),
+                Err(_) => Err(ScreenshotError::NoPicture {
+                    status: output.status,
+                    output: sanitise::line(&output.tail(), 400),
+                }),
+            },
         }
-        let status = status?;
-        let Ok(file) = File::open(browser.picture()) else {
-            return Err(ScreenshotError::NoPicture { status: status.to_string(), output: browser.last_words() });
-        };
-        Picture::read(file)
     }
-}
 
-/// A Chromium at work. Dropping it ends every process of it and removes its folder.
-struct Running {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Running {
-    fn start(program: &Path, url: &str, rules: &str, budget_ms: u32) -> Result<Self, ScreenshotError> {
-        let folder = tempfile::Builder::new().prefix("cc-ci-chromium-").tempdir()?;
-        let profile = folder.path().join("profile/Default");
-        fs::create_dir_all(&profile)?;
-        // 3: no download at all.
-        fs::write(profile.join("Preferences"), r#"{"download_restrictions":3}"#)?;
-        let output = File::create(folder.path().join("output"))?;
-        let mut command = Command::new(program);
-        command
+    fn command(&self, url: &str, rules: &str, budget_ms: u32, folder: &Path) -> Command {
+        let mut command = Command::new(&self.program)
             .args(["--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-extensions", "--disable-breakpad", "--disable-dev-shm-usage", "--mute-audio"])
             .args(["--no-default-browser-check", "--ignore-certificate-errors", "--no-proxy-server"])
             .args(["--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--password-store=basic"])
-            .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
+            .arg(format!("--user-data-dir={}", folder.join("profile").display()))
             .arg(format!("--host-resolver-rules={rules}"))
             .arg(format!("--window-size={},{}", WINDOW.0, WINDOW.1))
             .arg(format!("--virtual-time-budget={budget_ms}"))
-            .arg(format!("--screenshot={}", folder.path().join("picture.png").display()));
+            .arg(format!("--screenshot={}", folder.join(PICTURE).display()))
+            .env("HOME", folder)
+            .env("LANG", "C.UTF-8")
+            .inherit("PATH")
+            .cwd(folder)
+            .capture_limit(OUTPUT_MAX);
         if rustix::process::geteuid().is_root() {
             // Chromium refuses to start as root with its own sandbox.
-            command.arg("--no-sandbox");
+            command = command.arg("--no-sandbox");
         }
-        command
-            .arg(url)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", folder.path())
-            .env("LANG", "C.UTF-8")
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .process_group(0)
-            .kill_on_drop(true);
-        let child = command.spawn().map_err(|source| ScreenshotError::Start { program: program.to_owned(), source })?;
-        Ok(Self { child, folder })
+        command.arg(url)
+    }
+}
+
+/// The home of one Chromium. Dropping it ends what is left of that Chromium and removes the folder.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("cc-ci-chromium-").tempdir()?;
+        let profile = folder.path().join("profile/Default");
+        fs::create_dir_all(&profile)?;
+        // 3: no download at all.
+        fs::write(profile.join("Preferences"), r#"{"download_restrictions":3}"#)?;
+        Ok(Self(folder))
     }
 
     fn picture(&self) -> PathBuf {
-        self.folder.path().join("picture.png")
+        self.0.path().join(PICTURE)
     }
 
-    /// The end of what Chromium wrote, as one line.
-    fn last_words(&self) -> String {
-        let text = fs::read(self.folder.path().join("output")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let tail: Vec<&str> = text.lines().rev().take(3).collect();
-        sanitise::line(&tail.into_iter().rev().collect::<Vec<_>>().join(" "), 400)
+    /// Whether a process was started for this folder, by its arguments or environment.
+    fn named_in(&self, process: &Path) -> bool {
+        let folder = self.0.path().as_os_str().as_encoded_bytes();
+        ["cmdline", "environ"].iter().any(|file| {
+            fs::read(process.join(file)).is_ok_and(|bytes| bytes.windows(folder.len()).any(|part| part == folder))
+        })
     }
+}
 
-    async fn kill(&mut self) {
-        self.kill_group();
-        // Killed, so this cannot take long; the exit status is of no interest.
-        let _ = self.child.wait().await;
-    }
-
-    /// Kills the group, if its leader is not reaped yet.
-    fn kill_group(&self) {
-        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-            // Fails only if everything in the group has ended.
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-        }
-    }
-
-    /// Kills what left the group, recognised by our folder in its arguments or environment.
-    fn kill_stragglers(&self) {
+impl Drop for Folder {
+    /// The group has been ended by then; this ends what left the group.
+    fn drop(&mut self) {
         let Ok(processes) = fs::read_dir("/proc") else { return };
         for process in processes.flatten() {
             let Some(pid) = process.file_name().to_str().and_then(|n| n.parse().ok()).and_then(Pid::from_raw) else {
@@ -261,22 +239,11 @@ impl Running {
             };
             // Opened before looking, so that the signal cannot hit a later process with the same number.
             let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            if ["cmdline", "environ"].iter().any(|file| self.names_our_folder(&process.path().join(file))) {
+            if self.named_in(&process.path()) {
+                // It may have ended just now.
                 let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
             }
         }
-    }
-
-    fn names_our_folder(&self, file: &Path) -> bool {
-        let folder = self.folder.path().as_os_str().as_encoded_bytes();
-        fs::read(file).is_ok_and(|bytes| bytes.windows(folder.len()).any(|part| part == folder))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill_group();
-        self.kill_stragglers();
     }
 }
 
@@ -338,4 +305,169 @@ fn is_blank(picture: &Picture) -> bool {
     }
     let most = counts.values().copied().max().unwrap_or(0);
     all == 0 || ((all - most) as f64) < BLANK_SHARE * all as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A page server that keeps the request lines it got.
+    struct Pages {
+        address: SocketAddr,
+        seen: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Pages {
+        async fn serve(html: String) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let log = Arc::clone(&seen);
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let (html, log) = (html.clone(), Arc::clone(&log));
+                    tokio::spawn(async move {
+                        let mut buffer = vec![0; 4096];
+                        let n = stream.read(&mut buffer).await.unwrap_or(0);
+                        let request = String::from_utf8_lossy(&buffer[..n]);
+                        log.lock().unwrap().push(request.lines().next().unwrap_or_default().to_owned());
+                        if html == "never" {
+                            std::future::pending::<()>().await;
+                        }
+                        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\nconnection: close";
+                        let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{html}", html.len());
+                        let _ = stream.write_all(answer.as_bytes()).await;
+                    });
+                }
+            });
+            Self { address, seen }
+        }
+
+        fn seen(&self) -> Vec<String> {
+            self.seen.lock().unwrap().clone()
+        }
+
+        fn resolve(&self) -> Resolve {
+            Resolve { domain: "app.ccci.test".into(), address: self.address }
+        }
+    }
+
+    const URL: &str = "http://app.ccci.test/";
+
+    /// A Chromium, or a word on why the test is not made.
+    fn browser() -> Option<Browser> {
+        let found = Browser::find();
+        if found.is_none() {
+            eprintln!("not tested: no Chromium on this host (Debian: apt-get install chromium)");
+        }
+        // Tests share the machine with others, so they may take longer than a run would allow.
+        found.map(|browser| Browser { limit: Duration::from_secs(120), ..browser })
+    }
+
+    async fn shoot(html: &str) -> Option<(Screenshot, u64)> {
+        let browser = browser()?;
+        let pages = Pages::serve(html.into()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("screenshot.png");
+        let shot = browser.capture(URL, Some(&pages.resolve()), &out, &CancellationToken::new()).await.unwrap();
+        Some((shot, fs::metadata(out).unwrap().len()))
+    }
+
+    #[tokio::test]
+    async fn a_page_is_pictured() {
+        let Some((shot, bytes)) = shoot("<body style='background:#fff'><h1>It works</h1>").await else { return };
+        assert_eq!(shot, Screenshot { file: "screenshot.png".into(), url: URL.into(), blank: false });
+        assert!(bytes > 1_000, "{bytes}");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_paints_late_is_waited_for() {
+        let late = "<body><script>setTimeout(() => document.body.innerHTML = '<h1>Here at last</h1>', 7000)</script>";
+        let Some((shot, _)) = shoot(late).await else { return };
+        assert!(!shot.blank);
+    }
+
+    #[tokio::test]
+    async fn a_blank_page_is_said_to_be_blank() {
+        let Some((shot, _)) = shoot("<body style='background:#f4f6f8'></body>").await else { return };
+        assert!(shot.blank);
+    }
+
+    #[tokio::test]
+    async fn the_page_reaches_no_other_host() {
+        let Some(browser) = browser() else { return };
+        let other = Pages::serve("secret".into()).await;
+        let html = format!(
+            "<h1>Thief</h1><img src='http://{0}/by-address'><img src='http://localhost:{1}/by-name'>\
+             <iframe src='http://{0}/by-frame'></iframe><iframe src='file:///etc/passwd'></iframe>\
+             <script>fetch('http://{0}/by-script',{{mode:'no-cors'}});fetch('/own')</script>",
+            other.address,
+            other.address.port()
+        );
+        let pages = Pages::serve(html).await;
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("s.png");
+        browser.capture(URL, Some(&pages.resolve()), &out, &CancellationToken::new()).await.unwrap();
+        assert_eq!(other.seen(), Vec::<String>::new());
+        assert!(pages.seen().iter().any(|line| line.contains("/own")), "scripts did not run: {:?}", pages.seen());
+    }
+
+    /// Processes that were started for a folder of ours.
+    fn chromiums() -> Vec<PathBuf> {
+        let mine = format!("cc-ci-chromium-{}-", std::process::id());
+        let names = |file: PathBuf| fs::read(file).is_ok_and(|b| String::from_utf8_lossy(&b).contains(&mine));
+        fs::read_dir("/proc").unwrap().flatten().map(|e| e.path()).filter(|p| names(p.join("cmdline"))).collect()
+    }
+
+    #[tokio::test]
+    async fn time_out_and_cancel_end_every_process() {
+        let Some(browser) = browser() else { return };
+        let pages = Pages::serve("never".into()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("s.png");
+        let quick = Browser { limit: Duration::from_millis(1_500), ..browser.clone() };
+        let error = quick.capture(URL, Some(&pages.resolve()), &out, &CancellationToken::new()).await.unwrap_err();
+        assert!(matches!(error, ScreenshotError::TimedOut(_)), "{error}");
+
+        let cancel = CancellationToken::new();
+        let opened = pages.seen().len();
+        let resolve = pages.resolve();
+        let capture = browser.capture(URL, Some(&resolve), &out, &cancel);
+        let stop = async {
+            while pages.seen().len() == opened {
+                tokio::task::yield_now().await;
+            }
+            cancel.cancel();
+        };
+        let (result, ()) = tokio::join!(capture, stop);
+        assert!(matches!(result, Err(ScreenshotError::Cancelled)), "{result:?}");
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn rules_let_only_the_page_through() {
+        let resolve = Resolve { domain: "app.ccci.test".into(), address: "127.0.0.1:8080".parse().unwrap() };
+        assert_eq!(host_rules(URL, Some(&resolve)).unwrap(), "MAP app.ccci.test 127.0.0.1:8080, MAP * ~NOTFOUND");
+        assert_eq!(host_rules(URL, None).unwrap(), "MAP * ~NOTFOUND, EXCLUDE app.ccci.test");
+        for bad in ["file:///etc/passwd", "javascript:1", "http://", "not a url", "http://other.test/"] {
+            assert!(matches!(host_rules(bad, Some(&resolve)), Err(ScreenshotError::Url(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn blank_means_one_colour_but_for_a_few_pixels() {
+        let picture = |different: usize| {
+            let mut pixels = vec![200; 100 * 100 * 3];
+            pixels[..different * 3].fill(7);
+            Picture { width: 100, height: 100, colour: png::ColorType::Rgb, pixels }
+        };
+        for (different, want) in [(0, true), (9, true), (10, false), (5_000, false), (10_000, true)] {
+            assert_eq!(is_blank(&picture(different)), want, "{different}");
+        }
+    }
 }
