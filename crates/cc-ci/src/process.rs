@@ -604,7 +604,8 @@ mod tests {
     #[tokio::test]
     async fn who_ignores_term_is_killed() {
         let (cancel, mut pid) = (CancellationToken::new(), String::new());
-        let command = sh("trap '' TERM; sh -c 'echo $PPID; trap \"\" TERM; while :; do sleep 0.05; done'").cancel(&cancel);
+        let command =
+            sh("trap '' TERM; sh -c 'echo $PPID; trap \"\" TERM; while :; do sleep 0.05; done'").cancel(&cancel);
         let output = command
             .run_lines(|_, line| {
                 pid = line.to_owned();

@@ -9,7 +9,8 @@ pub(crate) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>
         .into_iter()
         .map(|name| (distance(&lower, &name.to_lowercase()), name))
         .filter(|(far, name)| {
-            *far <= allowed || (lower.len() >= 3 && (name.contains(wanted) || (name.len() >= 3 && wanted.contains(name))))
+            *far <= allowed
+                || (lower.len() >= 3 && (name.contains(wanted) || (name.len() >= 3 && wanted.contains(name))))
         })
         .min_by_key(|(far, _)| *far)
         .map(|(_, name)| name)

@@ -59,4 +59,7 @@ pub enum BaseChoice {
 
 /// Chooses. Never the commit under test.
 #[must_use]
-pub fn choose_base(inputs: &BaseInputs) -> BaseChoice { let _ = inputs; unimplemented!() }
+pub fn choose_base(inputs: &BaseInputs) -> BaseChoice {
+    let _ = inputs;
+    unimplemented!()
+}

@@ -1,8 +1,8 @@
 //! Fetching.
+use super::{Checked, GitError, Source, Tag, Tree};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use super::{Checked, GitError, Source, Tag, Tree};
 
 /// Limits and places of a fetch.
 #[derive(Debug, Clone)]
@@ -26,7 +26,15 @@ pub struct FetchOptions {
 impl FetchOptions {
     /// 120 s, 64 MiB, 5,000 files, 32 MiB, no http but to loopback.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
-        Self { cache: cache.into(), timeout: Duration::from_secs(120), max_repository: 64 << 20, max_files: 5000, max_tree: 32 << 20, http_hosts: Vec::new(), cancel: CancellationToken::new() }
+        Self {
+            cache: cache.into(),
+            timeout: Duration::from_secs(120),
+            max_repository: 64 << 20,
+            max_files: 5000,
+            max_tree: 32 << 20,
+            http_hosts: Vec::new(),
+            cancel: CancellationToken::new(),
+        }
     }
 }
 
@@ -47,28 +55,47 @@ impl Repository {
     /// Fetches all branches and tags, no files.
     /// # Errors
     /// All of [`GitError`] but those about one commit.
-    pub async fn fetch(source: &Source, options: &FetchOptions) -> Result<Self, GitError> { let _ = (source, options); unimplemented!() }
+    pub async fn fetch(source: &Source, options: &FetchOptions) -> Result<Self, GitError> {
+        let _ = (source, options);
+        unimplemented!()
+    }
     /// Branch, tag, full or shortened commit; nothing means `HEAD`.
     /// # Errors
     /// [`GitError::UnknownReference`] with near names; [`GitError::Empty`].
-    pub async fn resolve(&self, reference: Option<&str>) -> Result<Resolved, GitError> { let _ = reference; unimplemented!() }
+    pub async fn resolve(&self, reference: Option<&str>) -> Result<Resolved, GitError> {
+        let _ = reference;
+        unimplemented!()
+    }
     /// The files of a commit.
     /// # Errors
     /// [`GitError::Hostile`], [`GitError::TooLarge`].
-    pub async fn tree(&self, commit: &str) -> Result<Tree, GitError> { let _ = commit; unimplemented!() }
+    pub async fn tree(&self, commit: &str) -> Result<Tree, GitError> {
+        let _ = commit;
+        unimplemented!()
+    }
     /// All tags that stand on a commit.
     #[must_use]
-    pub fn tags(&self) -> &[Tag] { unimplemented!() }
+    pub fn tags(&self) -> &[Tag] {
+        unimplemented!()
+    }
     /// The branch that releases are made from, and its tip.
     #[must_use]
-    pub fn default_branch(&self) -> Option<&Resolved> { unimplemented!() }
+    pub fn default_branch(&self) -> Option<&Resolved> {
+        unimplemented!()
+    }
     /// Names of the tags that are reachable from `commit`.
     /// # Errors
     /// [`GitError::Failed`].
-    pub async fn tags_merged(&self, commit: &str) -> Result<Vec<String>, GitError> { let _ = commit; unimplemented!() }
+    pub async fn tags_merged(&self, commit: &str) -> Result<Vec<String>, GitError> {
+        let _ = commit;
+        unimplemented!()
+    }
 }
 
 /// Fetches and reads one commit; a recipe's `compose.yml` is not asked for here (see [`Checked::require`]).
 /// # Errors
 /// All of [`GitError`].
-pub async fn fetch(source: &Source, reference: Option<&str>, options: &FetchOptions) -> Result<Checked, GitError> { let _ = (source, reference, options); unimplemented!() }
+pub async fn fetch(source: &Source, reference: Option<&str>, options: &FetchOptions) -> Result<Checked, GitError> {
+    let _ = (source, reference, options);
+    unimplemented!()
+}

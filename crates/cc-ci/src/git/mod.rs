@@ -53,7 +53,9 @@ pub struct Checked {
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// The text is neither a path, nor a git URL, nor a recipe name.
-    #[error("`{0}` is neither a folder, nor a git URL, nor a recipe name: give a path such as ./my-recipe, a URL, or a name such as custom-html")]
+    #[error(
+        "`{0}` is neither a folder, nor a git URL, nor a recipe name: give a path such as ./my-recipe, a URL, or a name such as custom-html"
+    )]
     BadSource(String),
     /// The URL's protocol is not allowed.
     #[error("{url}: {why}")]
@@ -116,7 +118,9 @@ pub enum GitError {
         what: String,
     },
     /// The fetch took too long.
-    #[error("fetching {source_name} took longer than {seconds} s: check the network, or fetch it by hand and give the path")]
+    #[error(
+        "fetching {source_name} took longer than {seconds} s: check the network, or fetch it by hand and give the path"
+    )]
     TimedOut {
         /// From where.
         source_name: String,
@@ -153,5 +157,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 impl Checked {
     /// # Errors
     /// [`GitError::MissingFile`].
-    pub fn require(&self, file: &str) -> Result<&[u8], GitError> { let _ = file; unimplemented!() }
+    pub fn require(&self, file: &str) -> Result<&[u8], GitError> {
+        let _ = file;
+        unimplemented!()
+    }
 }

@@ -22,5 +22,7 @@ pub struct Skipped {
 impl Tree {
     /// A file as text; none if it is missing or not UTF-8.
     #[must_use]
-    pub fn text(&self, path: &str) -> Option<&str> { std::str::from_utf8(self.files.get(path)?).ok() }
+    pub fn text(&self, path: &str) -> Option<&str> {
+        std::str::from_utf8(self.files.get(path)?).ok()
+    }
 }

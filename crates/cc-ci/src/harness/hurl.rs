@@ -1,11 +1,11 @@
 //! Runs Hurl files (H5, H6) with the `hurl` program.
+use crate::git::Files;
+use crate::redact::SecretValue;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use crate::git::Files;
-use crate::redact::SecretValue;
 
 /// The `hurl` program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +90,15 @@ impl Hurl {
     /// Looks through `folders` and then `PATH`, and asks for the version.
     /// # Errors
     /// [`HurlError::Missing`] with a remedy.
-    pub async fn find(folders: &[PathBuf]) -> Result<Self, HurlError> { let _ = folders; unimplemented!() }
+    pub async fn find(folders: &[PathBuf]) -> Result<Self, HurlError> {
+        let _ = folders;
+        unimplemented!()
+    }
     /// Runs one file.
     /// # Errors
     /// [`HurlError`]; an assertion that does not hold is an outcome.
-    pub async fn run(&self, job: &HurlJob<'_>) -> Result<HurlOutcome, HurlError> { let _ = job; unimplemented!() }
+    pub async fn run(&self, job: &HurlJob<'_>) -> Result<HurlOutcome, HurlError> {
+        let _ = job;
+        unimplemented!()
+    }
 }

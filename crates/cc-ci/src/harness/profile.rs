@@ -2,10 +2,10 @@
 //!
 //! Strict: an unknown key, a wrong type or a missing reason is an error with its line. A profile may describe and
 //! narrow; it can never turn a failing stage into a passing one.
-use std::collections::BTreeMap;
-use std::time::Duration;
 use crate::domain::Stage;
 use crate::redact::SecretValue;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A profile as it applies: defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,13 +102,20 @@ impl Profile {
     /// Reads a profile. `file` is for messages.
     /// # Errors
     /// [`ProfileError`] with the line.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ProfileError> { let _ = (file, text); unimplemented!() }
+    pub fn parse(file: &str, text: &str) -> Result<Self, ProfileError> {
+        let _ = (file, text);
+        unimplemented!()
+    }
 }
 
 impl Default for Profile {
-    fn default() -> Self { unimplemented!() }
+    fn default() -> Self {
+        unimplemented!()
+    }
 }
 
 /// The reference page of the profile, in Markdown.
 #[must_use]
-pub fn reference_markdown() -> String { unimplemented!() }
+pub fn reference_markdown() -> String {
+    unimplemented!()
+}

@@ -1,7 +1,7 @@
 //! A restic repository for the backup of a run (H3, H4).
+use crate::redact::SecretValue;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
-use crate::redact::SecretValue;
 
 /// A restic repository in a folder.
 #[derive(Debug)]
@@ -69,25 +69,42 @@ impl Repo {
     /// Makes a repository in `dir`, which must be empty or missing.
     /// # Errors
     /// [`ResticError`].
-    pub async fn init(dir: &Path, password: SecretValue, cancel: &CancellationToken) -> Result<Self, ResticError> { let _ = (dir, password, cancel); unimplemented!() }
+    pub async fn init(dir: &Path, password: SecretValue, cancel: &CancellationToken) -> Result<Self, ResticError> {
+        let _ = (dir, password, cancel);
+        unimplemented!()
+    }
     /// Saves `paths`.
     /// # Errors
     /// [`ResticError`]; a path that cannot be read is one.
-    pub async fn backup(&self, paths: &[PathBuf], tags: &[String]) -> Result<Snapshot, ResticError> { let _ = (paths, tags); unimplemented!() }
+    pub async fn backup(&self, paths: &[PathBuf], tags: &[String]) -> Result<Snapshot, ResticError> {
+        let _ = (paths, tags);
+        unimplemented!()
+    }
     /// What is in a snapshot.
     /// # Errors
     /// [`ResticError`].
-    pub async fn ls(&self, snapshot: &str) -> Result<Vec<Entry>, ResticError> { let _ = snapshot; unimplemented!() }
+    pub async fn ls(&self, snapshot: &str) -> Result<Vec<Entry>, ResticError> {
+        let _ = snapshot;
+        unimplemented!()
+    }
     /// Writes a snapshot below `target` (paths stay absolute below it; `/` restores in place); only `includes` unless that is empty.
     /// # Errors
     /// [`ResticError`].
-    pub async fn restore(&self, snapshot: &str, target: &Path, includes: &[PathBuf]) -> Result<(), ResticError> { let _ = (snapshot, target, includes); unimplemented!() }
+    pub async fn restore(&self, snapshot: &str, target: &Path, includes: &[PathBuf]) -> Result<(), ResticError> {
+        let _ = (snapshot, target, includes);
+        unimplemented!()
+    }
     /// The content of one file.
     /// # Errors
     /// [`ResticError::NotInSnapshot`] and others.
-    pub async fn dump(&self, snapshot: &str, path: &str) -> Result<Vec<u8>, ResticError> { let _ = (snapshot, path); unimplemented!() }
+    pub async fn dump(&self, snapshot: &str, path: &str) -> Result<Vec<u8>, ResticError> {
+        let _ = (snapshot, path);
+        unimplemented!()
+    }
     /// restic's version.
     /// # Errors
     /// [`ResticError`].
-    pub async fn version() -> Result<String, ResticError> { unimplemented!() }
+    pub async fn version() -> Result<String, ResticError> {
+        unimplemented!()
+    }
 }

@@ -1,7 +1,7 @@
 //! A suite: the tests of one recipe (H6).
-use std::collections::BTreeMap;
-use crate::git::Files;
 use super::profile::Profile;
+use crate::git::Files;
+use std::collections::BTreeMap;
 
 /// The tests of one recipe.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,13 +65,22 @@ impl Suite {
     /// Finds `tests/<recipe>/` or `<recipe>/` in the files of a tests repository. None if it has no such folder.
     /// # Errors
     /// [`SuiteError`].
-    pub fn find(recipe: &str, files: &Files) -> Result<Option<Self>, SuiteError> { let _ = (recipe, files); unimplemented!() }
+    pub fn find(recipe: &str, files: &Files) -> Result<Option<Self>, SuiteError> {
+        let _ = (recipe, files);
+        unimplemented!()
+    }
     /// The same from a folder on disk that is not a git repository. The folder may also be the suite itself.
     /// # Errors
     /// [`SuiteError`].
-    pub fn read_folder(recipe: &str, dir: &std::path::Path) -> Result<Option<Self>, SuiteError> { let _ = (recipe, dir); unimplemented!() }
+    pub fn read_folder(recipe: &str, dir: &std::path::Path) -> Result<Option<Self>, SuiteError> {
+        let _ = (recipe, dir);
+        unimplemented!()
+    }
     /// From the suite's own files, by path below it.
     /// # Errors
     /// [`SuiteError`] with everything that is wrong.
-    pub fn load(recipe: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, SuiteError> { let _ = (recipe, files); unimplemented!() }
+    pub fn load(recipe: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, SuiteError> {
+        let _ = (recipe, files);
+        unimplemented!()
+    }
 }
