@@ -283,7 +283,7 @@ const KEYS: &[Key] = &[
     Key {
         table: "secrets",
         key: "NAME.charset",
-        kind: "`default`, `special`, `safespecial`, `hex`, `digits`, or the characters",
+        kind: "`default`, `alnum`, `special`, `safespecial`, `hex`, `digits`, or the characters",
         default: "letters and digits",
         about: "Characters of the random value. Needs `length`.",
         example: "pin_key = { length = 32, charset = \"hex\" }",

@@ -401,4 +401,18 @@ mod tests {
         let error = Suite::read_folder("nginx", dir.path()).unwrap_err().to_string();
         assert!(error.contains("custom/b.hurl is neither a file nor a folder"), "{error}");
     }
+
+    /// The suites of the example recipes are good ones.
+    #[test]
+    fn our_own_suites_load() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests-repo");
+        let mut loaded = 0;
+        for entry in std::fs::read_dir(root.join("tests")).unwrap() {
+            let recipe = entry.unwrap().file_name().into_string().unwrap();
+            let suite = Suite::read_folder(&recipe, &root).unwrap().unwrap();
+            assert!(!suite.custom.is_empty(), "{recipe}");
+            loaded += 1;
+        }
+        assert!(loaded > 0);
+    }
 }

@@ -323,7 +323,7 @@ impl Reader<'_> {
 fn charset_of(name: &str) -> String {
     const PLAIN: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     match name {
-        "default" => PLAIN.to_owned(),
+        "default" | "alnum" => PLAIN.to_owned(),
         "special" => format!("{PLAIN}!@#$%^&*_-+="),
         "safespecial" => format!("{PLAIN}!@#%^&*_-+="),
         "hex" => "0123456789abcdef".to_owned(),
