@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` says what is where and who may use whom.
 
+pub mod analysis;
 pub mod clock;
 pub mod domain;
 pub mod git;
@@ -10,3 +11,4 @@ pub mod process;
 pub mod redact;
 pub mod results;
 mod suggest;
+pub mod swarm;
