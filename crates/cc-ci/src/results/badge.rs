@@ -80,3 +80,66 @@ pub fn svg(kind: BadgeKind, label: &str) -> String {
         size = FONT.size,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Verdict; 4] = [Verdict::Green, Verdict::Red, Verdict::Pending, Verdict::Error];
+
+    /// Relative luminance by WCAG 2.2.
+    fn luminance(colour: &str) -> f64 {
+        let channel = |at: usize| {
+            let c = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    #[test]
+    fn white_text_can_be_read_on_every_ground() {
+        let grounds = ALL.map(|v| BadgeKind::Verdict(v).ground()).into_iter();
+        for ground in grounds.chain([BadgeKind::Unknown.ground(), LABEL_GROUND]) {
+            let contrast = 1.05 / (luminance(ground) + 0.05);
+            assert!(contrast >= 4.5, "{ground}: {contrast:.2}");
+        }
+    }
+
+    #[test]
+    fn each_badge_says_something_else() {
+        let mut said: Vec<String> = (0..=5).flat_map(|n| ALL.map(|v| BadgeKind::Level(n, v).message())).collect();
+        said.sort();
+        said.dedup();
+        assert_eq!(said.len(), 6 + 6 + 1 + 1, "{said:?}");
+        assert_eq!(BadgeKind::Level(200, Verdict::Green).message(), "✔ level 5");
+    }
+
+    #[test]
+    fn a_badge() {
+        insta::assert_snapshot!(svg(BadgeKind::Level(4, Verdict::Green), "cc-ci"), @r##"
+        <svg xmlns="http://www.w3.org/2000/svg" width="104" height="20" role="img" aria-label="cc-ci: ✔ level 4">
+        <title>cc-ci: ✔ level 4</title>
+        <clipPath id="r"><rect width="104" height="20" rx="3"/></clipPath>
+        <g clip-path="url(#r)"><rect width="40" height="20" fill="#3d444d"/><rect x="40" width="64" height="20" fill="#1a7f37"/></g>
+        <g fill="#fff" font-family="DejaVu Sans,Verdana,Geneva,sans-serif" font-size="11">
+        <text x="7" y="14" textLength="26">cc-ci</text>
+        <text x="47" y="14" textLength="50">✔ level 4</text>
+        </g>
+        </svg>
+        "##);
+    }
+
+    #[test]
+    fn a_hostile_label_is_only_text() {
+        let evil = "</title><script>alert(1)</script>\u{1b}]8;;http://evil\u{7}&\"' ".repeat(9);
+        let badge = svg(BadgeKind::Unknown, &evil);
+        let document = roxmltree::Document::parse(&badge).unwrap();
+        let known = ["svg", "title", "clipPath", "rect", "g", "text"];
+        for node in document.descendants().filter(roxmltree::Node::is_element) {
+            assert!(known.contains(&node.tag_name().name()), "{node:?}");
+        }
+        let width: f32 = document.root_element().attribute("width").unwrap().parse().unwrap();
+        assert!(width < 260.0, "{width}");
+        assert!(svg(BadgeKind::Unknown, "\u{202e}").contains("cc-ci: unknown"));
+    }
+}

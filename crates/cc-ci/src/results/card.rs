@@ -81,13 +81,6 @@ impl Sheet {
         );
     }
 
-    fn line(&mut self, x1: f32, y1: f32, x2: f32, y2: f32, stroke: &str) {
-        let _ = writeln!(
-            self.out,
-            r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{stroke}" stroke-width="1"/>"#
-        );
-    }
-
     fn text(&mut self, x: f32, y: f32, font: Font, fill: &str, anchor: Anchor, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -130,7 +123,7 @@ fn heading(sheet: &mut Sheet, run: &Run) {
             let name = base.version.as_deref().or(base.reference.as_deref());
             let from = words::version_and_commit(name, &base.commit);
             let head = run.recipe.version.as_deref().unwrap_or(words::short(&run.recipe.commit));
-            let x = sheet.fitted(MARGIN, 170.0, font, SOFT, 480.0, &format!("upgraded from {from}"));
+            let x = sheet.fitted(MARGIN, 170.0, font, SOFT, 480.0, &format!("base {from}"));
             sheet.fitted(x + 9.0, 170.0, font, SOFT, (MARGIN + room - x - 9.0).max(30.0), &format!("→ {head}"));
         }
         None => {
@@ -164,13 +157,8 @@ fn verdict(sheet: &mut Sheet, run: &Run) {
 }
 
 fn table(sheet: &mut Sheet, run: &Run) {
-    let bottom = TABLE_TOP + ROW * 5.0;
-    sheet.frame(MARGIN - 20.0, TABLE_TOP - 18.0, RIGHT - MARGIN + 40.0, bottom - TABLE_TOP + 30.0, 16.0, LINE);
+    sheet.frame(MARGIN - 20.0, TABLE_TOP - 18.0, RIGHT - MARGIN + 40.0, ROW * 5.0 + 30.0, 16.0, LINE);
     let total = run.duration_ms.max(1);
-    for quarter in 0_u16..=4 {
-        let x = TIME_LEFT + (TIME_RIGHT - TIME_LEFT) * f32::from(quarter) / 4.0;
-        sheet.line(x, TABLE_TOP - 2.0, x, bottom - 4.0, LINE);
-    }
     for (n, stage) in Stage::ALL.iter().enumerate() {
         let top = TABLE_TOP + n as f32 * ROW;
         match run.stages.iter().find(|r| r.stage == *stage) {
@@ -198,21 +186,22 @@ fn row(sheet: &mut Sheet, run: &Run, result: &StageResult, top: f32, total: u64)
             let share = |ms: u64| (ms as f64 / total as f64).clamp(0.0, 1.0) as f32;
             let x = TIME_LEFT + (TIME_RIGHT - TIME_LEFT) * share(since(run.started, started));
             let w = ((TIME_RIGHT - TIME_LEFT) * share(ms)).max(4.0).min(TIME_RIGHT - x.min(TIME_RIGHT - 4.0));
+            sheet.rect(TIME_LEFT, top + 12.0, TIME_RIGHT - TIME_LEFT, 20.0, 5.0, GROUND);
             sheet.rect(x.min(TIME_RIGHT - 4.0), top + 12.0, w, 20.0, 5.0, colour);
             sheet.text(DURATION_RIGHT, base, Font::sans(19.0), INK, Anchor::End, &words::duration(ms));
-            let what = match (&result.reason, result.status) {
-                (Some(reason), StageStatus::Fail | StageStatus::Inconclusive) => reason.code.as_str().to_owned(),
-                _ => words::checks(result),
+            let (what, ink) = match (&result.reason, result.status) {
+                (Some(reason), StageStatus::Fail | StageStatus::Inconclusive) => {
+                    (reason.code.as_str().to_owned(), colour)
+                }
+                _ => (words::checks(result), SOFT),
             };
-            sheet.fitted(WHAT_LEFT, base, Font::sans(18.0), SOFT, RIGHT - WHAT_LEFT, &what);
+            sheet.fitted(WHAT_LEFT, base, Font::sans(18.0), ink, RIGHT - WHAT_LEFT, &what);
         }
         _ => {
             let why = result.reason.as_ref().map(|reason| reason.code.as_str()).or(result.skip.as_deref());
             let font = Font::sans(18.0);
-            let why = fit(why.unwrap_or("no reason recorded"), font, RIGHT - TIME_LEFT - 16.0);
-            // The grid must not strike the words through.
-            sheet.rect(TIME_LEFT - 2.0, top + 6.0, width(&why, font) + 20.0, 34.0, 0.0, PAPER);
-            sheet.text(TIME_LEFT + 8.0, base, font, SOFT, Anchor::Start, &why);
+            let why = fit(why.unwrap_or("no reason recorded"), font, RIGHT - TIME_LEFT);
+            sheet.text(TIME_LEFT, base, font, SOFT, Anchor::Start, &why);
         }
     }
 }
@@ -220,22 +209,24 @@ fn row(sheet: &mut Sheet, run: &Run, result: &StageResult, top: f32, total: u64)
 /// Why it is not green, or what was proved besides the stages.
 fn bottom_line(sheet: &mut Sheet, run: &Run) {
     let (top, left) = (476.0, MARGIN - 20.0);
-    let (first, second) = bottom_words(run);
+    let (first, second, font) = bottom_words(run);
     sheet.rect(left, top, RIGHT - MARGIN + 40.0, 84.0, 16.0, tint(run.verdict));
     sheet.rect(left, top + 14.0, 6.0, 56.0, 3.0, verdict_colour(run.verdict));
     let room = RIGHT - MARGIN;
     sheet.fitted(MARGIN, top + 36.0, Font::sans(21.0).bold(), INK, room, &first);
-    let font = if words::decisive(run).is_some() { Font::mono(17.0) } else { Font::sans(18.0) };
     sheet.fitted(MARGIN, top + 66.0, font, SOFT, room, &second);
 }
 
-fn bottom_words(run: &Run) -> (String, String) {
+fn bottom_words(run: &Run) -> (String, String, Font) {
+    let prose = Font::sans(18.0);
     if let Some((result, reason)) = words::decisive(run).and_then(|r| r.reason.as_ref().map(|reason| (r, reason))) {
         let service = reason.service.as_ref().map(|s| format!(" ({s})")).unwrap_or_default();
         let message = reason.message.lines().next().unwrap_or_default();
         let first = format!("{} · {}{service}: {message}", result.stage, reason.code);
-        let evidence = reason.evidence.iter().find(|line| !line.trim().is_empty());
-        return (first, evidence.unwrap_or(&reason.remedy).clone());
+        return match reason.evidence.iter().find(|line| !line.trim().is_empty()) {
+            Some(line) => (first, line.clone(), Font::mono(17.0)),
+            None => (first, format!("Try: {}", reason.remedy), prose),
+        };
     }
     let teardown = if run.clean_teardown {
         format!("nothing left on the swarm ({} removed)", words::count(run.teardown.removed, "object"))
@@ -255,13 +246,20 @@ fn bottom_words(run: &Run) -> (String, String) {
         Verdict::Error if !run.clean_teardown => "Something of the run could not be removed",
         Verdict::Error => "The run could not judge the commit",
     };
-    (first.to_owned(), format!("{teardown} · {secrets}"))
+    let checks = words::count(run.stages.iter().map(|r| r.tests.len()).sum(), "check");
+    (first.to_owned(), format!("{checks} · {teardown} · {secrets}"), prose)
 }
 
 fn footer(sheet: &mut Sheet, run: &Run) {
     let y = 598.0;
     let font = Font::sans(17.0);
     let mut left = format!("{} · {}", date(run.started), words::duration(run.duration_ms));
+    if !run.clean_teardown {
+        left.push_str(" · not all of it could be removed");
+    }
+    if !run.no_secret_leak {
+        left.push_str(" · a secret was found in the evidence");
+    }
     if let Some(engine) = &run.engine {
         let _ = write!(left, " · Docker {} on {}", engine.version, engine.os);
     }
@@ -304,16 +302,68 @@ mod tests {
     use super::super::{sample, svg::to_png};
     use super::*;
 
+    /// To look at the cards: `CC_CI_CARDS=<folder> cargo test -p cc-ci --lib card`.
     #[test]
     fn every_card_can_be_drawn() {
         let mut runs = sample::all();
-        runs.push(("hostile", sample::hostile("</text><script>alert(1)</script>\u{1b}[31m \u{202e}漢字 and a name that goes on")));
+        runs.push((
+            "hostile",
+            sample::hostile("</text><script>x()</script>\u{1b}[31m \u{202e}漢字 and a name that goes on"),
+        ));
         for (name, run) in runs {
             let png = to_png(&svg(&run), 1.0).unwrap();
-            // To look at them: a folder that this variable names gets the pictures.
+            assert_eq!(png[16..24], [0, 0, 4, 176, 0, 0, 2, 118], "{name} is not 1200 by 630");
             if let Some(dir) = option_env!("CC_CI_CARDS") {
                 std::fs::write(format!("{dir}/card-{name}.png"), png).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn foreign_text_stays_text() {
+        for evil in ["</text><script>x()</script>", "\"/><image href='http://evil/'/>", "&lt;&amp;]]>\u{0}\u{ffff}", ""]
+        {
+            let card = svg(&sample::hostile(evil));
+            let document = roxmltree::Document::parse(&card).unwrap();
+            for node in document.descendants().filter(roxmltree::Node::is_element) {
+                assert!(["svg", "title", "rect", "text"].contains(&node.tag_name().name()), "{node:?}");
+                assert!(
+                    node.attributes().all(|a| !a.name().contains("href") && !a.name().starts_with("on")),
+                    "{node:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_its_place() {
+        let long = "a-name-that-is-much-longer-than-any-place-for-it-".repeat(6);
+        let mut run = sample::hostile(&long);
+        run.started = sample::start() + jiff::SignedDuration::from_secs(9_999);
+        run.stages[4].duration_ms = Some(u64::MAX);
+        let card = svg(&run);
+        let document = roxmltree::Document::parse(&card).unwrap();
+        for node in document.descendants().filter(|n| n.has_tag_name("text")) {
+            let number = |name: &str| node.attribute(name).unwrap().parse::<f32>().unwrap();
+            let family = if node.attribute("font-family") == Some("DejaVu Sans") { Font::sans } else { Font::mono };
+            let font = Font { bold: node.attribute("font-weight") == Some("bold"), ..family(number("font-size")) };
+            let (x, w) = (number("x"), width(node.text().unwrap_or(""), font));
+            let (left, right) = match node.attribute("text-anchor") {
+                Some("start") => (x, x + w),
+                Some("end") => (x - w, x),
+                _ => (x - w / 2.0, x + w / 2.0),
+            };
+            assert!(left >= MARGIN - 4.0 && right <= RIGHT + 4.0, "{:?} from {left} to {right}", node.text());
+        }
+        for node in document.descendants().filter(|n| n.has_tag_name("rect")) {
+            let number = |name: &str| node.attribute(name).unwrap().parse::<f32>().unwrap();
+            assert!(number("width") > 0.0 && number("x") + number("width") <= WIDTH, "{node:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_over_is_told() {
+        assert!(svg(&sample::error()).contains("not all of it could be removed"));
+        assert!(!svg(&sample::green()).contains("not all of it"));
     }
 }

@@ -82,7 +82,7 @@ struct Budget {
 fn base(run: &Run) -> String {
     run.base.as_ref().map_or_else(String::new, |base| {
         let name = base.version.as_deref().or(base.reference.as_deref());
-        format!(", upgraded from {}", span(&words::version_and_commit(name, &base.commit)))
+        format!(", base {}", span(&words::version_and_commit(name, &base.commit)))
     })
 }
 
@@ -155,4 +155,130 @@ fn neutral(text: &str) -> String {
 
 fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulldown_cmark::{Event, Options, Parser, Tag};
+
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_green_comment() {
+        insta::assert_snapshot!(comment_table(&sample::green_without_suite()), @r#"
+        **cc-ci: ✔ GREEN** · level 4 of 5 · 36.2 s
+
+        `custom-html-tiny` at `1.9.0+1.27.5 (4f1c2d9ab07e)`, base `1.8.0+1.27.4 (90aa1be2c3d4)`
+
+        |   | Stage | Result | Time | What |
+        |---|---|---|---:|---|
+        | ✔ | install | pass | 9.4 s | 2 checks |
+        | ✔ | upgrade | pass | 17.7 s | 2 checks |
+        | – | backup | n/a |  | `stateless recipe: no service keeps data in a volume` |
+        | – | restore | n/a |  | `stateless recipe: no service keeps data in a volume` |
+        | – | custom | n/a |  | `no suite: there are no custom tests` |
+        "#);
+    }
+
+    #[test]
+    fn a_red_comment() {
+        insta::assert_snapshot!(comment_table(&sample::red()), @r#"
+        **cc-ci: ✘ RED** · level 1 of 5 · 36.2 s
+
+        `custom-html` at `1.9.0+1.27.5 (4f1c2d9ab07e)`, base `1.8.0+1.27.4 (90aa1be2c3d4)`
+
+        |   | Stage | Result | Time | What |
+        |---|---|---|---:|---|
+        | ✔ | install | pass | 9.4 s | 2 checks |
+        | ✘ | upgrade | fail | 17.7 s | `crash-loop` |
+        | ○ | backup | not run |  | `upgrade failed` |
+        | ○ | restore | not run |  | `upgrade failed` |
+        | ✔ | custom | pass | 3.3 s | 2 checks |
+
+        **upgrade: crash-loop** (fault: recipe)
+
+        ```text
+        service app
+        task app.1 ended 3 times in 6 s, each time with exit code 1
+        app.1  Failed  08:12:14  task: non-zero exit (1)
+        app.1  Failed  08:12:17  task: non-zero exit (1)
+        app.1  | nginx: [emerg] unknown directive "sever" in /etc/nginx/conf.d/default.conf:3
+        Try: read the service's log in the evidence
+        ```
+        "#);
+    }
+
+    #[test]
+    fn evidence_is_bounded() {
+        let many: Vec<String> = (0..500).map(|n| format!("line {n}")).collect();
+        let block = fenced(&many);
+        assert_eq!(block.lines().count(), LINES + 3);
+        assert!(block.contains("… 440 more lines in results.json"), "{block}");
+        let long = vec!["x".repeat(100_000); 100];
+        assert!(fenced(&long).len() <= BYTES + 100);
+        let mut run = sample::hostile(&"y ".repeat(5_000));
+        run.stages[0] = run.stages[1].clone();
+        assert!(comment_table(&run).len() <= BYTES + 4_000);
+    }
+
+    #[test]
+    fn what_a_forge_or_bot_might_react_to_is_neutral() {
+        let evil = "@admin fixes #1 and org/repo#2\n!testme\n  !testme  \n/close";
+        let comment = comment_table(&sample::hostile(evil));
+        for live in ["@admin", "#1", "#2", "!testme"] {
+            assert!(!comment.contains(live), "{live} in {comment}");
+        }
+    }
+
+    /// Checks that only elements of the template come out, and that foreign text is in code only.
+    fn only_ours(comment: &str, marker: &str) -> Result<(), TestCaseError> {
+        let options = Options::ENABLE_TABLES
+            | Options::ENABLE_STRIKETHROUGH
+            | Options::ENABLE_TASKLISTS
+            | Options::ENABLE_FOOTNOTES
+            | Options::ENABLE_MATH;
+        let (mut rows, mut cells, mut blocks, mut in_block) = (0, 0, 0, false);
+        for event in Parser::new_ext(comment, options) {
+            match event {
+                Event::Start(Tag::TableRow | Tag::TableHead) => rows += 1,
+                Event::Start(Tag::TableCell) => cells += 1,
+                Event::Start(Tag::CodeBlock(_)) => {
+                    blocks += 1;
+                    in_block = true;
+                }
+                Event::End(pulldown_cmark::TagEnd::CodeBlock) => in_block = false,
+                Event::Start(Tag::Paragraph | Tag::Strong | Tag::Table(_)) | Event::End(_) | Event::Code(_) => {}
+                Event::Text(text) => prop_assert!(in_block || !text.contains(marker), "outside of code: {text}"),
+                other => return Err(TestCaseError::fail(format!("{other:?} in\n{comment}"))),
+            }
+        }
+        prop_assert_eq!((rows, cells, blocks), (6, 30, 1), "{}", comment);
+        for line in comment.lines() {
+            prop_assert!(!line.trim_start().starts_with("!testme"), "live command: {line}");
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn only_our_elements_come_out(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("`".to_owned()), Just("```".to_owned()), Just("````text".to_owned()), Just("\n".to_owned()),
+                    Just("\r\n".to_owned()), Just("|".to_owned()), Just("\\".to_owned()), Just("~~~".to_owned()),
+                    Just("![x](http://evil/i.png)".to_owned()), Just("[x](javascript:1)".to_owned()),
+                    Just("<script>".to_owned()), Just("<!--".to_owned()), Just("<details>".to_owned()),
+                    Just("@all #1".to_owned()), Just("!testme".to_owned()), Just("# h".to_owned()),
+                    Just("http://evil/".to_owned()), Just("\u{1b}[31m".to_owned()), Just("\u{2028}".to_owned()),
+                    Just("    ".to_owned()), Just("\t".to_owned()), Just("|---|".to_owned()), "\\PC{0,8}",
+                ],
+                0..12,
+            )
+        ) {
+            let evil = format!("{}zqx{}", parts.concat(), parts.concat());
+            only_ours(&comment_table(&sample::hostile(&evil)), "zqx")?;
+        }
+    }
 }

@@ -116,3 +116,39 @@ fn paragraph(text: &str) -> String {
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
+
+#[cfg(test)]
+mod tests {
+    use pulldown_cmark::{Event, Options, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_committed_reference_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference-results.md");
+        assert!(
+            std::fs::read_to_string(path).unwrap_or_default() == markdown(),
+            "docs/reference-results.md differs from the types. If that is meant:\n  \
+             cargo run -p cc-ci -- dev reference > docs/reference-results.md"
+        );
+    }
+
+    #[test]
+    fn every_field_type_and_reason_is_told() {
+        let page = markdown();
+        let (_, reasons) = page.split_once("## Reasons").unwrap();
+        for code in ReasonCode::ALL {
+            assert_eq!(reasons.matches(&format!("| `{code}` |")).count(), 1, "{code}");
+        }
+        for line in page.lines().filter(|line| line.starts_with('|')) {
+            assert!(!line.contains("|  |") && !line.contains("| any") && !line.contains("of any"), "not told: {line}");
+        }
+        let anchors: Vec<String> = page.lines().filter_map(|l| l.strip_prefix("## ")).map(str::to_lowercase).collect();
+        for link in page.split("](#").skip(1) {
+            let anchor = link.split(')').next().unwrap();
+            assert!(anchors.iter().any(|a| a == anchor), "no section {anchor}");
+        }
+        let raw = |e: &Event<'_>| matches!(e, Event::Html(_) | Event::InlineHtml(_));
+        assert!(!Parser::new_ext(&page, Options::ENABLE_TABLES).any(|e| raw(&e)));
+    }
+}

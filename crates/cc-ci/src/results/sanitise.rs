@@ -120,11 +120,13 @@ fn sequence(kind: Sequence, chars: &mut Peekable<Chars<'_>>, out: &mut String, c
     }
 }
 
-/// Characters that show nothing but change what is seen: direction overrides and isolates, tags, zero-width marks.
+/// Characters that show nothing but change what is seen (direction overrides and isolates, tags, zero-width marks), and
+/// those that are no characters at all, which XML refuses.
 fn is_invisible(c: char) -> bool {
-    matches!(c,
+    u32::from(c) & 0xfffe == 0xfffe
+        || matches!(c,
         '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        | '\u{fdd0}'..='\u{fdef}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -154,7 +156,7 @@ mod tests {
             ("a\0b\u{8}c\u{7f}d\u{84}e", "abcde", "abcde"),
             ("a\r\nb\rc\u{85}d\u{2028}e", "a\nb\nc\nd\ne", "a\nb\nc\nd\ne"),
             ("\u{202e}gnp\u{202c}.\u{2066}exe\u{2069}", "gnp.exe", "gnp.exe"),
-            ("zero\u{200b}width\u{feff}\u{e0041}", "zerowidth", "zerowidth"),
+            ("zero\u{200b}width\u{feff}\u{e0041}\u{ffff}\u{1fffe}", "zerowidth", "zerowidth"),
             ("Größe ✔ 漢字\tπ", "Größe ✔ 漢字\tπ", "Größe ✔ 漢字\tπ"),
         ] {
             assert_eq!(text(given), plain, "{given:?}");

@@ -417,15 +417,8 @@ mod tests {
         assert!(pages.seen().iter().any(|line| line.contains("/own")), "scripts did not run: {:?}", pages.seen());
     }
 
-    /// Processes that were started for a folder of ours.
-    fn chromiums() -> Vec<PathBuf> {
-        let mine = format!("cc-ci-chromium-{}-", std::process::id());
-        let names = |file: PathBuf| fs::read(file).is_ok_and(|b| String::from_utf8_lossy(&b).contains(&mine));
-        fs::read_dir("/proc").unwrap().flatten().map(|e| e.path()).filter(|p| names(p.join("cmdline"))).collect()
-    }
-
     #[tokio::test]
-    async fn time_out_and_cancel_end_every_process() {
+    async fn time_out_and_cancel_leave_no_picture() {
         let Some(browser) = browser() else { return };
         let pages = Pages::serve("never".into()).await;
         let dir = tempfile::tempdir().unwrap();
@@ -447,6 +440,31 @@ mod tests {
         let (result, ()) = tokio::join!(capture, stop);
         assert!(matches!(result, Err(ScreenshotError::Cancelled)), "{result:?}");
         assert!(!out.exists());
+    }
+
+    #[tokio::test]
+    async fn what_left_the_group_is_ended_with_its_folder() {
+        let folder = Folder::new().unwrap();
+        let place = folder.0.path().display().to_string();
+        let pid_file = folder.0.path().join("pid");
+        // setsid leaves the process group, as Chromium's crash handler does.
+        let script = "setsid sh -c 'echo $$ > pid.new; mv pid.new pid; exec sleep 600' </dev/null >/dev/null 2>&1 &";
+        let shell = Command::new("sh").args(["-c", script]).env("HOME", &place).cwd(&place).inherit("PATH");
+        shell.run_ok().await.unwrap();
+        while !pid_file.exists() {
+            tokio::task::yield_now().await;
+        }
+        let pid: i32 = fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+        let alive = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        assert!(alive());
+        drop(folder);
+        // Without the kill this would last ten minutes.
+        let ended = async {
+            while alive() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Font {
     }
 }
 
-/// Text as XML character data or attribute value: one harmless line, the five special characters escaped, and nothing
-/// that XML 1.0 forbids.
+/// Text as XML character data or attribute value: one harmless line, the five special characters escaped. What
+/// XML 1.0 forbids has been taken out by [`sanitise`].
 pub(super) fn escape(input: &str) -> String {
     let mut out = String::with_capacity(input.len());
     for c in sanitise::line(input, 400).chars() {
@@ -75,7 +75,6 @@ pub(super) fn escape(input: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\u{fffe}' | '\u{ffff}' => {}
             _ => out.push(c),
         }
     }

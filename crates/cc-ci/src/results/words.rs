@@ -9,7 +9,7 @@ pub(super) fn stage_mark(status: StageStatus) -> &'static str {
         StageStatus::Fail => "✘",
         StageStatus::NotApplicable => "–",
         StageStatus::Inconclusive => "?",
-        StageStatus::NotRun => "·",
+        StageStatus::NotRun => "○",
     }
 }
 
@@ -29,7 +29,7 @@ pub(super) fn duration(ms: u64) -> String {
         0..=999 => format!("{ms} ms"),
         1_000..=59_949 => format!("{}.{} s", (ms + 50) / 1_000, (ms + 50) % 1_000 / 100),
         _ => {
-            let s = (ms + 500) / 1_000;
+            let s = ms.saturating_add(500) / 1_000;
             if s < 3_600 {
                 format!("{}m {:02}s", s / 60, s % 60)
             } else {
@@ -49,7 +49,7 @@ pub(super) fn short(commit: &str) -> &str {
     commit.char_indices().nth(12).map_or(commit, |(at, _)| &commit[..at])
 }
 
-/// What stands for a stage's tests: `5 checks`, `3 of 5 checks, 1 flaky`. Empty if it made none.
+/// What stands for a stage's tests: `5 checks`, `3 of 5 checks hold, 1 flaky`. Empty if it made none.
 pub(super) fn checks(result: &StageResult) -> String {
     let all = result.tests.len();
     if all == 0 {
@@ -57,7 +57,7 @@ pub(super) fn checks(result: &StageResult) -> String {
     }
     let good = result.tests.iter().filter(|t| t.status == TestStatus::Pass).count();
     let flaky = result.tests.iter().filter(|t| t.is_flaky()).count();
-    let mut out = if good == all { count(all, "check") } else { format!("{good} of {}", count(all, "check")) };
+    let mut out = if good == all { count(all, "check") } else { format!("{good} of {} hold", count(all, "check")) };
     if flaky > 0 {
         out.push_str(&format!(", {flaky} flaky"));
     }

@@ -116,3 +116,69 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.persist(path)?;
     File::open(dir)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn everything_is_written_and_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("runs/one");
+        let run = sample::red();
+        let written = write_all(&run, &dir).unwrap();
+        assert_eq!(written.warnings, Vec::<String>::new());
+        let record: Run = serde_json::from_slice(&fs::read(dir.join("results.json")).unwrap()).unwrap();
+        let mut there: Vec<String> =
+            fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        there.sort();
+        assert_eq!(
+            there,
+            ["badge.svg", "junit.xml", "results.json", "summary.md", "summary.png", "summary.svg", "summary.txt"]
+        );
+        for file in &written.files {
+            assert_eq!(fs::metadata(dir.join(&file.path)).unwrap().len(), file.bytes, "{}", file.path);
+            assert!(record.files.contains(file), "{}", file.path);
+        }
+        assert_eq!(Run { files: run.files.clone(), ..record.clone() }, run);
+
+        let first = fs::read(dir.join("results.json")).unwrap();
+        write_all(&record, &dir).unwrap();
+        assert_eq!(fs::read(dir.join("results.json")).unwrap(), first, "writing again changes nothing");
+    }
+
+    #[test]
+    fn a_renderer_that_fails_is_a_warning_and_the_verdict_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        // A folder in the place of a file: it cannot be replaced, whoever we are.
+        fs::create_dir_all(dir.path().join("badge.svg/x")).unwrap();
+        let run = sample::green();
+        let written = write_all(&run, dir.path()).unwrap();
+        assert_eq!(written.warnings.len(), 1);
+        assert!(written.warnings[0].starts_with("badge.svg could not be made: "), "{:?}", written.warnings);
+        let record: Run = serde_json::from_slice(&fs::read(dir.path().join("results.json")).unwrap()).unwrap();
+        assert_eq!(record.warnings, written.warnings);
+        assert_eq!((record.verdict, record.level), (run.verdict, run.level));
+        assert_eq!(written.files.len(), 5);
+    }
+
+    #[test]
+    fn a_panic_in_a_renderer_is_caught() {
+        assert_eq!(guarded(&|| panic!("no {}", "ink")), Err("panic: no ink".to_owned()));
+        assert_eq!(guarded(&|| std::panic::panic_any(7)), Err("panic: without a word".to_owned()));
+        assert_eq!(guarded(&|| Ok(vec![1])), Ok(vec![1]));
+    }
+
+    #[test]
+    fn without_results_json_there_is_an_error_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("results.json/x")).unwrap();
+        let error = write_all(&sample::green(), dir.path()).unwrap_err().to_string();
+        assert!(error.contains("results.json"), "{error}");
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = write_all(&sample::green(), &file.join("below")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot write {}", file.join("below").display())), "{error}");
+    }
+}
