@@ -31,7 +31,7 @@ check: ## formatting, lints and the tests that need no Docker
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --bins
-	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers} bench/floor .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers} bench/{floor,run} .ci/run; \
 	else echo "shellcheck is not installed: the scripts were not checked"; fi
 
 bench: setup build ## cc-ci against the floor (the same work by a minimal script), and two lanes against one
