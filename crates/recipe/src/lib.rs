@@ -5,6 +5,7 @@
 
 pub mod abra_sh;
 mod app_env;
+pub mod compose;
 pub mod duration;
 pub mod env;
 mod finding;

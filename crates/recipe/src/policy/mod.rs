@@ -7,6 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod check;
+mod routes;
+mod rules;
+
+pub(crate) use check::{PROXY, Scope, check};
+pub use rules::Rule;
+
 /// What an operator allows one recipe. The default allows nothing beyond what any recipe may do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
