@@ -39,12 +39,12 @@ as_root() {
   fi
 }
 
-# Debian's own client where there is one: it brings BuildKit along, a newer client without the buildx
-# plugin does not.
+# CC_CI_DOCKER if it is set; else Debian's own client where there is one: it brings BuildKit along, a newer
+# client without the buildx plugin does not.
 docker_cli() {
   if [ -x /usr/bin/docker ]; then printf '/usr/bin/docker'; else printf 'docker'; fi
 }
-DOCKER=$(docker_cli)
+DOCKER=${CC_CI_DOCKER:-$(docker_cli)}
 
 engine_socket() {
   case ${DOCKER_HOST:-unix:///var/run/docker.sock} in
