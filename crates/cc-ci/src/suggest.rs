@@ -21,20 +21,24 @@ pub(crate) fn hint<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     nearest(wanted, known).map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
 }
 
-/// Levenshtein distance over the first 64 characters.
+/// How many letters must be put in, left out, replaced or swapped with their neighbour; over the first 64 characters.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = match (i, j) {
+                (0, far) | (far, 0) => far,
+                _ => {
+                    let replaced = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let best = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    if swapped { best.min(table[i - 2][j - 2] + 1) } else { best }
+                }
+            };
         }
     }
-    row[b.len()]
+    table[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -48,6 +52,7 @@ mod tests {
             ("timout", &["path", "status", "timeout"], Some("timeout")),
             ("colour", &["path", "status", "timeout"], None),
             ("1.0.0", &["1.0.0+2.3", "2.0.0+1.0"], Some("1.0.0+2.3")),
+            ("mian", &["main", "dev"], Some("main")),
             ("MAIN", &["main", "mast"], Some("main")),
             ("", &["main"], None),
             ("x", &[], None),

@@ -9,6 +9,7 @@
 
 mod base;
 mod fetch;
+mod local;
 mod source;
 mod tree;
 
@@ -45,6 +46,8 @@ pub struct Checked {
     pub default_branch: Option<String>,
     /// A local path has changes that are not committed, so that they are not tested. Always false for a URL.
     pub dirty: bool,
+    /// Where it came from, for messages.
+    pub source_name: String,
     /// For more commits of the same repository, such as the base.
     pub repository: Repository,
 }
@@ -155,10 +158,27 @@ pub enum GitError {
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 impl Checked {
+    /// The content of a file that must be there, such as `compose.yml`.
+    ///
     /// # Errors
-    /// [`GitError::MissingFile`].
+    /// [`GitError::MissingFile`], with the reason if it was left out.
     pub fn require(&self, file: &str) -> Result<&[u8], GitError> {
-        let _ = file;
-        unimplemented!()
+        self.tree.files.get(file).map(Vec::as_slice).ok_or_else(|| {
+            let left_out = self.tree.skipped.iter().find(|skipped| skipped.path == file);
+            GitError::MissingFile {
+                source_name: self.source_name.clone(),
+                file: file.to_owned(),
+                commit: self.commit.chars().take(10).collect(),
+                hint: match left_out {
+                    Some(skipped) => {
+                        format!(" It is a {}, which is not read: put the file itself there.", skipped.what)
+                    }
+                    None => crate::suggest::hint(file, self.tree.files.keys().map(String::as_str)),
+                },
+            }
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;
