@@ -1,0 +1,128 @@
+//! Where cc-ci keeps things on this host, and which runs are alive.
+//!
+//! A run holds a lock on a file of its own for as long as its process lives; the kernel lets go of it however the process ends.
+//! That is how `cc-ci reap` tells a run that is going on from one that was killed: by trying the lock, not by asking a pid.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::domain::RunId;
+use crate::env;
+
+/// The folders of this host.
+#[derive(Debug, Clone)]
+pub struct State {
+    root: PathBuf,
+}
+
+impl State {
+    /// `$CC_CI_STATE`, else `/var/lib/cc-ci` for root, else `$XDG_STATE_HOME/cc-ci`, else `~/.local/state/cc-ci`.
+    #[must_use]
+    pub fn locate() -> Self {
+        let root = env::var("CC_CI_STATE")
+            .map(PathBuf::from)
+            .or_else(|| rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/cc-ci")))
+            .or_else(|| env::var("XDG_STATE_HOME").map(|dir| Path::new(&dir).join("cc-ci")))
+            .or_else(|| env::var("HOME").map(|dir| Path::new(&dir).join(".local/state/cc-ci")))
+            .unwrap_or_else(|| PathBuf::from(".cc-ci"));
+        Self { root }
+    }
+
+    /// A state kept below `root`, for tests.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a run's evidence goes unless `--out` says otherwise.
+    #[must_use]
+    pub fn run_dir(&self, run: &RunId) -> PathBuf {
+        self.root.join("runs").join(run.as_str())
+    }
+
+    /// Bare repositories that were fetched.
+    #[must_use]
+    pub fn git_cache(&self) -> PathBuf {
+        self.root.join("git")
+    }
+
+    fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    /// Takes the lock of a run. It is given back when the value is dropped or the process ends.
+    ///
+    /// # Errors
+    /// The lock file cannot be made, or another process holds it.
+    pub fn lock(&self, run: &RunId) -> io::Result<RunLock> {
+        std::fs::create_dir_all(self.locks())?;
+        let path = self.locks().join(run.as_str());
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file, path }),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other(format!("run {run} is going on in another process"))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether a process of this host holds the run's lock. What cannot be read counts as alive: better to leave than to break.
+    #[must_use]
+    pub fn is_live(&self, run: &RunId) -> bool {
+        match File::options().write(true).open(self.locks().join(run.as_str())) {
+            Ok(file) => file.try_lock().is_err(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Forgets the lock file of a run that is dead and whose leftovers are gone.
+    pub fn forget(&self, run: &RunId) {
+        if !self.is_live(run) {
+            // A file that is gone already is what was wanted.
+            let _ = std::fs::remove_file(self.locks().join(run.as_str()));
+        }
+    }
+}
+
+/// Says that a run is alive for as long as it is held.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+    path: PathBuf,
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Unlinked while still locked, so nobody can see it unlocked and then be surprised by a new one.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_live_while_it_is_held() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let state = State::at(dir.path());
+        let run = RunId::new(1_795_000_000, 1);
+        assert!(!state.is_live(&run));
+        let lock = state.lock(&run).expect("free");
+        assert!(state.is_live(&run));
+        assert!(state.lock(&run).is_err());
+        drop(lock);
+        assert!(!state.is_live(&run));
+        // What a killed process leaves behind: the file without the lock.
+        std::fs::write(dir.path().join("locks").join(run.as_str()), "").expect("write");
+        assert!(!state.is_live(&run));
+        state.forget(&run);
+        assert!(!dir.path().join("locks").join(run.as_str()).exists());
+    }
+}
