@@ -1,0 +1,103 @@
+//! H2: from the base, in place, to the commit under test: same env, secrets and volumes, and the data is still there.
+
+use crate::domain::{Fault, Reason, ReasonCode, TestStatus};
+
+use super::super::instance::{Instance, Mode};
+use super::super::prepare::Version;
+use super::super::record::{Outcome, Recorder, StageRun, StepClock};
+use super::super::witness::Moment;
+use super::install;
+
+/// Deploys the base, puts data in, upgrades, and proves what runs and what is there.
+///
+/// # Errors
+/// The reason why it does not hold. A base that does not come up is `base-broken`, never the commit's fault.
+pub async fn run(instance: &mut Instance, base: &Version, head: &Version, recorder: &mut Recorder) -> StageRun {
+    install::bring_up(instance, base, recorder).await.map_err(|reason| base_broken(*reason, base))?;
+    instance.seed(recorder, Moment::First).await?;
+    let volumes = instance.volumes().await?;
+
+    let plan = instance.plan(head, Some(base))?;
+    instance.deploy(recorder, head, plan, Mode::Update).await?;
+    instance.converge(recorder, Mode::Update).await?;
+    instance.answers(recorder).await?;
+    instance.ready(recorder).await?;
+    instance.proves_version(recorder, head).await?;
+
+    let clock = StepClock::now();
+    let after = instance.volumes().await?;
+    let moved: Vec<String> = volumes
+        .iter()
+        .filter(|volume| !after.iter().any(|other| other.name == volume.name && other.created == volume.created))
+        .map(|volume| volume.name.clone())
+        .collect();
+    recorder.check("same volumes", &clock, if moved.is_empty() {
+        Ok(format!("{} volumes, none made anew", after.len()))
+    } else {
+        Err(format!("gone or made anew: {}", moved.join(", ")))
+    });
+    if !moved.is_empty() {
+        return Err(Box::new(
+            Reason::new(ReasonCode::VolumesChanged, format!("the upgrade replaced {}", moved.join(", ")))
+                .evidence(moved.iter().map(|name| format!("volume {name} was there before the upgrade"))),
+        ));
+    }
+    data_is_there(instance, recorder).await?;
+    Ok(Outcome::Pass)
+}
+
+/// The witnesses and the suite's verify, after the upgrade.
+async fn data_is_there(instance: &mut Instance, recorder: &mut Recorder) -> Result<(), Box<Reason>> {
+    let lost = instance.missing_witnesses(recorder, Moment::First).await?;
+    if !lost.is_empty() {
+        let names: Vec<&str> = lost.iter().map(|witness| witness.volume.as_str()).collect();
+        let message = format!("what was put into {} before the upgrade is gone after it", names.join(", "));
+        return Err(Box::new(Reason::new(ReasonCode::DataLostUpgrade, message).evidence(lost.iter().map(ToString::to_string))));
+    }
+    let cases = instance.verify(recorder, Moment::First).await?;
+    let failed: Vec<_> = cases.iter().filter(|case| case.status != TestStatus::Pass).collect();
+    if let Some(first) = failed.first() {
+        let message = format!("{} held before the upgrade and does not after it", first.name);
+        return Err(Box::new(
+            Reason::new(ReasonCode::DataLostUpgrade, message).evidence(first.message.lines().take(20)),
+        ));
+    }
+    Ok(())
+}
+
+/// What went wrong with the base is told as such, unless it is nobody's fault in particular.
+fn base_broken(reason: Reason, base: &Version) -> Box<Reason> {
+    match reason.fault {
+        Fault::Recipe | Fault::Test | Fault::Base => {
+            let name = base.reference.clone().unwrap_or_else(|| base.short().to_owned());
+            let mut broken = Reason::new(ReasonCode::BaseBroken, format!("the base {name} does not come up: {reason}"));
+            broken.service.clone_from(&reason.service);
+            Box::new(broken.evidence(reason.evidence))
+        }
+        Fault::Infrastructure | Fault::Interrupted | Fault::Bug => Box::new(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_base_is_not_the_commits_fault_and_a_broken_host_not_the_bases() {
+        let base =
+            Version { role: "base", commit: "0123456789abcdef".into(), reference: Some("1.0.0+1".into()), tree: Default::default() };
+        for (code, want) in [
+            (ReasonCode::CrashLoop, ReasonCode::BaseBroken),
+            (ReasonCode::HttpStatus, ReasonCode::BaseBroken),
+            (ReasonCode::NotReady, ReasonCode::BaseBroken),
+            (ReasonCode::AddressesExhausted, ReasonCode::AddressesExhausted),
+            (ReasonCode::RegistryUnreachable, ReasonCode::RegistryUnreachable),
+            (ReasonCode::Interrupted, ReasonCode::Interrupted),
+        ] {
+            let told = base_broken(Reason::new(code, "x").evidence(["line"]), &base);
+            assert_eq!(told.code, want);
+            assert!(!told.fault.blames_commit());
+            assert_eq!(told.evidence, ["line"]);
+        }
+    }
+}
