@@ -140,7 +140,7 @@ where
             return Err(Box::new(refused(&target, &last, wanted, tries, deadline)));
         }
         tokio::select! {
-            () = cancel.cancelled() => return Err(Box::new(super::interrupted())),
+            () = cancel.cancelled() => return Err(Box::new(Reason::new(ReasonCode::Interrupted, "the run was stopped"))),
             () = tokio::time::sleep(PAUSE) => {}
         }
     }

@@ -83,7 +83,7 @@ async fn proof_can_fail(instance: &mut Instance, recorder: &mut Recorder) -> Res
             format!("volumes {} were to be wiped and still hold the witness", present.join(", ")),
         )));
     }
-    let cases = instance.try_verify(Moment::First).await?;
+    let cases = instance.try_verify(recorder, Moment::First).await?;
     if !cases.is_empty() && cases.iter().all(|case| case.status == TestStatus::Pass) {
         let names: Vec<String> = cases.into_iter().map(|case| case.name).collect();
         return Err(Box::new(
@@ -136,7 +136,7 @@ async fn came_back(instance: &mut Instance, made: &Made, recorder: &mut Recorder
 async fn later_is_gone(instance: &mut Instance, recorder: &mut Recorder) -> Result<(), Box<Reason>> {
     let clock = StepClock::now();
     let mut stale = instance.present_witnesses(Moment::Later).await?;
-    let cases = instance.try_verify(Moment::Later).await?;
+    let cases = instance.try_verify(recorder, Moment::Later).await?;
     if !cases.is_empty() && cases.iter().all(|case| case.status == TestStatus::Pass) {
         stale.extend(cases.into_iter().map(|case| format!("{} for what was put in after the backup", case.name)));
     }

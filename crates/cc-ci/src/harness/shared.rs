@@ -1,0 +1,137 @@
+//! What all lanes of a run share: the engine, the suite, the redactor, the folder, and the run's end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use recipe::labels::Labels;
+use recipe::policy::Policy;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use crate::analysis;
+use crate::domain::{Reason, ReasonCode, RunId};
+use crate::redact::{Redactor, SecretValue};
+use crate::swarm::{Engine, EngineFacts, EngineWatch, LABEL_RUN, NotConverged, Sampler};
+
+use super::events::{Event, Reporter};
+use super::hurl::Hurl;
+use super::profile::Profile;
+use super::restic::Repo;
+use super::stages::backup::restic_reason;
+use super::suite::Suite;
+
+/// Most lines of a container's log that become evidence.
+const LOG_TAIL: usize = 25;
+
+/// What all lanes of a run share.
+pub struct Shared {
+    /// The run.
+    pub run: RunId,
+    /// Name of the recipe.
+    pub recipe: String,
+    /// Folder of the evidence.
+    pub dir: PathBuf,
+    /// Folder for what is no evidence: restic's repository, volumes on their way. Removed at the end.
+    pub work: PathBuf,
+    /// The engine.
+    pub engine: Engine,
+    /// What it is.
+    pub facts: EngineFacts,
+    /// Its events.
+    pub watch: EngineWatch,
+    /// Pressure on the host.
+    pub sampler: Sampler,
+    /// The secrets of the run.
+    pub redactor: Redactor,
+    /// Who is told what happens.
+    pub reporter: Reporter,
+    /// Ends the run: a signal, the time limit, or a lane that failed.
+    pub cancel: CancellationToken,
+    /// The suite.
+    pub suite: Option<Suite>,
+    /// Its profile, or the defaults.
+    pub profile: Profile,
+    /// What the operator allows this recipe.
+    pub policy: Policy,
+    /// The `hurl` program, if the suite needs it.
+    pub hurl: Option<Hurl>,
+    /// Whether a screenshot is wanted.
+    pub wants_screenshot: bool,
+    pub(super) digests: Mutex<BTreeMap<String, Option<String>>>,
+    pub(super) warnings: Mutex<Vec<String>>,
+    pub(super) repo: OnceCell<Arc<Repo>>,
+    pub(super) timed_out: AtomicBool,
+}
+
+impl Shared {
+    /// Labels on everything that is made.
+    #[must_use]
+    pub fn run_labels(&self) -> Labels {
+        Labels::from([(LABEL_RUN.to_owned(), self.run.to_string())])
+    }
+
+    /// Notes something that should be known and changes no verdict. Said once.
+    pub fn warn(&self, text: String) {
+        let text = self.redactor.mask_str(&text);
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&text) {
+            warnings.push(text.clone());
+            self.reporter.tell(Event::Warning(text));
+        }
+    }
+
+    /// The digest that an image had when it was pulled.
+    #[must_use]
+    pub fn digest_of(&self, image: &str) -> Option<String> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned().flatten()
+    }
+
+    /// The run's restic repository, made once.
+    ///
+    /// # Errors
+    /// `backup-tool-failed`.
+    pub async fn restic(&self) -> Result<Arc<Repo>, Box<Reason>> {
+        self.repo
+            .get_or_try_init(|| async {
+                let password = SecretValue::new(super::secrets::token('p') + &super::secrets::token('w'));
+                Repo::init(&self.work.join("restic"), password, &self.cancel).await.map(Arc::new)
+            })
+            .await
+            .cloned()
+            .map_err(|error| restic_reason(&error))
+    }
+
+    /// Why the run is being stopped: its own time limit, or somebody's wish.
+    #[must_use]
+    pub fn stopped(&self) -> Reason {
+        if self.timed_out.load(Ordering::Acquire) {
+            Reason::new(ReasonCode::TimedOut, "the run's time limit was reached")
+        } else {
+            Reason::new(ReasonCode::Interrupted, "the run was stopped")
+        }
+    }
+
+    /// From what was seen of a stack to whose fault it is, with the logs of its dead containers.
+    pub async fn explain(&self, failure: &NotConverged) -> Reason {
+        let mut logs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for service in &failure.snapshot.services {
+            // The newest that ran at all; a task that never had a container has no log.
+            let Some(container) = service.tasks.iter().find_map(|task| task.container_id.as_deref()) else { continue };
+            if let Ok((lines, _)) = self.engine.container_log(container, LOG_TAIL).await {
+                logs.insert(service.name.clone(), lines.into_iter().map(|line| line.text).collect());
+            }
+        }
+        let mut reason = analysis::explain(&analysis::Seen {
+            failure,
+            logs: &logs,
+            host: &self.sampler.recent(Duration::from_secs(60)),
+        });
+        if reason.code == ReasonCode::Interrupted {
+            reason = self.stopped();
+        }
+        reason
+    }
+}
