@@ -25,6 +25,12 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 /// A clock that can be handed to tasks.
 pub type SharedClock = Arc<dyn Clock>;
 
+/// Wall time by the machine's clock, for records where no other clock was handed in.
+#[must_use]
+pub fn now() -> Timestamp {
+    SystemClock.now()
+}
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -3,12 +3,16 @@
 //! `ARCHITECTURE.md` says what is where and who may use whom.
 
 pub mod analysis;
+pub mod cli;
 pub mod clock;
 pub mod domain;
+mod env;
 pub mod git;
 pub mod harness;
+pub mod http;
 pub mod process;
 pub mod redact;
 pub mod results;
+pub mod state;
 mod suggest;
 pub mod swarm;

@@ -53,6 +53,29 @@ impl State {
         self.root.join("git")
     }
 
+    /// A folder for what a run needs while it goes and is no evidence. Named after the run, so that it can be found if the run is killed.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn work_dir(&self, run: &RunId) -> io::Result<tempfile::TempDir> {
+        let root = self.root.join("work");
+        std::fs::create_dir_all(&root)?;
+        tempfile::Builder::new().prefix(&format!("{run}-")).tempdir_in(root)
+    }
+
+    /// Removes the work folders of runs that are no longer alive.
+    pub fn sweep_work(&self) {
+        let Ok(entries) = std::fs::read_dir(self.root.join("work")) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let run = name.to_str().and_then(|name| name.split_once('-')).and_then(|(run, _)| run.parse::<RunId>().ok());
+            if run.is_some_and(|run| !self.is_live(&run)) {
+                // What cannot be removed now is tried again the next time.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     fn locks(&self) -> PathBuf {
         self.root.join("locks")
     }
@@ -122,6 +145,10 @@ mod tests {
         // What a killed process leaves behind: the file without the lock.
         std::fs::write(dir.path().join("locks").join(run.as_str()), "").expect("write");
         assert!(!state.is_live(&run));
+        let kept = state.work_dir(&run).expect("work").keep();
+        assert!(kept.exists());
+        state.sweep_work();
+        assert!(!kept.exists());
         state.forget(&run);
         assert!(!dir.path().join("locks").join(run.as_str()).exists());
     }

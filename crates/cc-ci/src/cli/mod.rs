@@ -212,3 +212,26 @@ fn logging(verbose: u8) {
 fn seconds(ms: u64) -> String {
     if ms < 60_000 { format!("{}.{} s", ms / 1000, ms % 1000 / 100) } else { format!("{}:{:02}", ms / 60_000, ms / 1000 % 60) }
 }
+
+/// Columns of the terminal; 100 where there is none.
+fn width() -> usize {
+    terminal_size::terminal_size().map_or(100, |(terminal_size::Width(columns), _)| usize::from(columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_for_people() {
+        for (ms, want) in [(0, "0.0 s"), (1_340, "1.3 s"), (59_999, "59.9 s"), (60_000, "1:00"), (3_725_000, "62:05")] {
+            assert_eq!(seconds(ms), want);
+        }
+    }
+}

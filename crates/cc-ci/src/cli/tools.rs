@@ -63,7 +63,7 @@ pub(super) fn dev(command: &DevCommand) -> Outcome {
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is fine.
-fn print(bytes: &[u8]) -> Outcome {
+pub(super) fn print(bytes: &[u8]) -> Outcome {
     match std::io::stdout().write_all(bytes) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::usage(format!("cannot write to standard output: {error}")))

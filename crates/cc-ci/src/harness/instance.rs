@@ -94,6 +94,12 @@ impl Instance {
         &self.shared
     }
 
+    /// The lane it is deployed in.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// The stack.
     #[must_use]
     pub fn stack(&self) -> &StackName {

@@ -26,7 +26,8 @@ use super::suite::Suite;
 /// Most lines of a container's log that become evidence.
 const LOG_TAIL: usize = 25;
 
-/// What all lanes of a run share.
+/// What all lanes of a run share. Clones share it too; only the end ([`Shared::cancel`]) may be a lane's own.
+#[derive(Clone)]
 pub struct Shared {
     /// The run.
     pub run: RunId,
@@ -41,9 +42,9 @@ pub struct Shared {
     /// What it is.
     pub facts: EngineFacts,
     /// Its events.
-    pub watch: EngineWatch,
+    pub watch: Arc<EngineWatch>,
     /// Pressure on the host.
-    pub sampler: Sampler,
+    pub sampler: Arc<Sampler>,
     /// The secrets of the run.
     pub redactor: Redactor,
     /// Who is told what happens.
@@ -60,13 +61,27 @@ pub struct Shared {
     pub hurl: Option<Hurl>,
     /// Whether a screenshot is wanted.
     pub wants_screenshot: bool,
-    pub(super) digests: Mutex<BTreeMap<String, Option<String>>>,
-    pub(super) warnings: Mutex<Vec<String>>,
-    pub(super) repo: OnceCell<Arc<Repo>>,
-    pub(super) timed_out: AtomicBool,
+    pub(super) digests: Arc<Mutex<BTreeMap<String, Option<String>>>>,
+    pub(super) warnings: Arc<Mutex<Vec<String>>>,
+    pub(super) repo: Arc<OnceCell<Arc<Repo>>>,
+    pub(super) timed_out: Arc<AtomicBool>,
+    /// The run's own end, where [`Shared::cancel`] is that of a lane.
+    pub(super) whole: CancellationToken,
 }
 
 impl Shared {
+    /// The same for a lane that may be ended alone.
+    #[must_use]
+    pub fn for_lane(&self) -> Self {
+        Self { cancel: self.whole.child_token(), ..self.clone() }
+    }
+
+    /// True if this lane was ended and the run goes on: its other lane found that there is nothing to test.
+    #[must_use]
+    pub fn lane_was_stopped(&self) -> bool {
+        self.cancel.is_cancelled() && !self.whole.is_cancelled()
+    }
+
     /// Labels on everything that is made.
     #[must_use]
     pub fn run_labels(&self) -> Labels {
@@ -121,14 +136,12 @@ impl Shared {
             // The newest that ran at all; a task that never had a container has no log.
             let Some(container) = service.tasks.iter().find_map(|task| task.container_id.as_deref()) else { continue };
             if let Ok((lines, _)) = self.engine.container_log(container, LOG_TAIL).await {
-                logs.insert(service.name.clone(), lines.into_iter().map(|line| line.text).collect());
+                logs.insert(service.name.clone(), lines.into_iter().map(|line| self.redactor.mask_str(&line.text)).collect());
             }
         }
-        let mut reason = analysis::explain(&analysis::Seen {
-            failure,
-            logs: &logs,
-            host: &self.sampler.recent(Duration::from_secs(60)),
-        });
+        let load = self.facts.local.then(|| self.sampler.recent(Duration::from_secs(60)));
+        let evidence = analysis::Evidence { logs, load, role: analysis::Role::Head };
+        let mut reason = analysis::explain(&failure.signal, &failure.snapshot, &evidence);
         if reason.code == ReasonCode::Interrupted {
             reason = self.stopped();
         }

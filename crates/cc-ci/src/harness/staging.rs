@@ -170,6 +170,33 @@ fn make_dir(model: &Dir, to: &Dir, name: &str) -> io::Result<Dir> {
     Ok(made)
 }
 
+/// How the files below two folders differ: missing, or of other content. Empty if `found` holds all of `wanted`.
+#[must_use]
+pub fn differences(wanted: &Path, found: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    compare(wanted, found, &mut PathBuf::new(), &mut out);
+    out
+}
+
+fn compare(wanted: &Path, found: &Path, path: &mut PathBuf, out: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(wanted.join(&*path)) else { return };
+    for entry in entries.flatten() {
+        path.push(entry.file_name());
+        let here = path.display().to_string();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => compare(wanted, found, path, out),
+            Ok(kind) if kind.is_file() => match (std::fs::read(wanted.join(&*path)), std::fs::read(found.join(&*path))) {
+                (Ok(a), Ok(b)) if a == b => {}
+                (Ok(_), Ok(_)) => out.push(format!("{here} has other content than what was saved")),
+                (_, Err(_)) => out.push(format!("{here} was saved and is not back")),
+                (Err(error), Ok(_)) => out.push(format!("{here}: {error}")),
+            },
+            _ => {}
+        }
+        path.pop();
+    }
+}
+
 fn own_link(to: &Dir, name: &str, meta: &cap_std::fs::Metadata) {
     let _ = chownat(
         to,
@@ -217,6 +244,19 @@ mod tests {
         copy_volume(&volume, &out, "s_data", &["sub/deep".into()]).expect("copied");
         let root = root_of(&out, "s_data");
         assert!(root.join("sub/deep/b").exists() && !root.join("a").exists());
+    }
+
+    #[test]
+    fn differences_are_seen() {
+        let (_dir, volume, out) = world();
+        copy_volume(&volume, &out, "s_data", &[]).expect("copied");
+        let copy = root_of(&out, "s_data");
+        assert!(differences(&copy, &volume).is_empty());
+        fs::write(volume.join("a"), "changed").expect("write");
+        fs::remove_file(volume.join("sub/deep/b")).expect("rm");
+        let mut seen = differences(&copy, &volume);
+        seen.sort();
+        assert_eq!(seen, ["a has other content than what was saved", "sub/deep/b was saved and is not back"]);
     }
 
     #[test]

@@ -82,6 +82,15 @@ pub struct SuiteError {
 }
 
 impl Suite {
+    /// Whether any of its files is Hurl.
+    #[must_use]
+    pub fn needs_hurl(&self) -> bool {
+        [&self.ready, &self.seed, &self.verify, &self.custom]
+            .into_iter()
+            .flatten()
+            .any(|test| test.kind == SuiteTestKind::Hurl)
+    }
+
     /// Finds `tests/<recipe>/` or `<recipe>/` in the files of a tests repository. None if it has no such folder.
     ///
     /// # Errors

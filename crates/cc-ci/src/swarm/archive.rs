@@ -106,6 +106,41 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Puts everything below the host's `folder` into the container's absolute folder `path`, with owners, modes and links as they are.
+    /// The engine resolves `path` inside the container, so a link that the app put in the way leads nowhere else.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`]; also if the folder cannot be read.
+    pub async fn put_folder(
+        &self,
+        container_id: &str,
+        path: &str,
+        folder: &std::path::Path,
+    ) -> Result<(), ArchiveError> {
+        let source = folder.to_owned();
+        let packed = tokio::task::spawn_blocking(move || pack_folder(&source)).await;
+        let file = packed
+            .map_err(|panic| unreadable(path, &std::io::Error::other(panic)))?
+            .map_err(|error| unreadable(path, &error))?;
+        let body = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file));
+        let options = UploadToContainerOptionsBuilder::new().path(path).build();
+        let sent = self.docker.upload_to_container(container_id, Some(options), bollard::body_try_stream(body)).await;
+        sent.map_err(self.error(format!("{path} in container {}", short(container_id)))).map_err(|e| missing(path, e))
+    }
+}
+
+/// A tar of everything below the folder, in a file that has no name and goes away by itself.
+fn pack_folder(folder: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::io::Seek;
+    let mut builder = tar::Builder::new(tempfile::tempfile()?);
+    builder.follow_symlinks(false);
+    builder.append_dir_all(".", folder)?;
+    let mut file = builder.into_inner()?;
+    file.rewind()?;
+    Ok(file)
+}
+
 fn split(path: &str) -> Result<(&str, &str), ArchiveError> {
     let parts = path.rsplit_once('/').filter(|(_, name)| !name.is_empty() && *name != "." && *name != "..");
     match parts {

@@ -139,7 +139,7 @@ pub async fn run(instance: &mut Instance, recorder: &mut Recorder) -> StageRun {
 }
 
 /// What a failure of restic means for the run: the tool's trouble, never the recipe's.
-pub(super) fn restic_reason(error: &ResticError) -> Box<Reason> {
+pub(in super::super) fn restic_reason(error: &ResticError) -> Box<Reason> {
     let code = match error {
         ResticError::Cancelled(_) => ReasonCode::Interrupted,
         ResticError::Failed { message, .. } if message.contains("no space left") => ReasonCode::DiskFull,
