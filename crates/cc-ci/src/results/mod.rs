@@ -8,6 +8,7 @@ pub mod badge;
 pub mod card;
 pub mod junit;
 pub mod markdown;
+mod picture;
 pub mod reference;
 pub mod sanitise;
 pub mod schema;
@@ -20,5 +21,6 @@ mod write;
 #[cfg(test)]
 mod sample;
 
+pub use picture::PictureError;
 pub use svg::{DrawError, to_png};
 pub use write::{WriteError, Written, write_all, write_results_json};

@@ -5,9 +5,8 @@
 //! is a warning to the caller, never a verdict. The rule to know: what leaves Chromium's process group (its
 //! crash handler does) is found by the name of the temporary folder, which is its alone.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::picture::{Picture, PictureError};
 use super::sanitise;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Screenshot;
@@ -25,9 +25,6 @@ use crate::process::{Command, ProcessError, Status};
 
 /// Time that a picture may take, tries on a blank page included.
 pub const LIMIT: Duration = Duration::from_secs(20);
-
-/// A page whose pixels are all of one colour but for less than this share counts as blank.
-const BLANK_SHARE: f64 = 0.001;
 
 /// Milliseconds of the page's own time before the picture is taken, by try. Idle time passes at once.
 const BUDGETS_MS: [u32; 3] = [4_000, 12_000, 30_000];
@@ -38,9 +35,6 @@ const PICTURE: &str = "picture.png";
 const OUTPUT_MAX: usize = 64 << 10;
 
 const WINDOW: (u32, u32) = (1280, 800);
-
-/// Largest picture that is read back, in pixels: Chromium makes no larger one of our window.
-const PIXELS_MAX: u64 = 4096 * 4096;
 
 /// Where the page's host name leads; no DNS is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +73,10 @@ pub enum ScreenshotError {
     },
     /// What Chromium wrote is not a picture that can be read.
     #[error("the screenshot cannot be read: {0}")]
-    Picture(String),
+    Picture(#[from] PictureError),
+    /// A thread of our own broke off.
+    #[error("the screenshot was not finished: {0}")]
+    Thread(#[from] tokio::task::JoinError),
     /// The file system refused.
     #[error("cannot write the screenshot: {0}")]
     Io(#[from] io::Error),
@@ -142,16 +139,18 @@ impl Browser {
                 Err(ScreenshotError::TimedOut(_)) if taken.is_some() => break,
                 shot => shot?,
             };
-            let blank = is_blank(&shot);
+            let blank = shot.blank;
             taken = Some(shot);
             if !blank {
                 break;
             }
         }
         let shot = taken.ok_or(ScreenshotError::TimedOut(self.limit))?;
-        shot.write(out)?;
         let file = out.file_name().unwrap_or(out.as_os_str()).to_string_lossy().into_owned();
-        Ok(Screenshot { file, url: url.to_owned(), blank: is_blank(&shot) })
+        let screenshot = Screenshot { file, url: url.to_owned(), blank: shot.blank };
+        let out = out.to_owned();
+        off_the_reactor(move || shot.write(&out)).await?;
+        Ok(screenshot)
     }
 
     /// One start of Chromium, one picture.
@@ -169,11 +168,8 @@ impl Browser {
             Status::TimedOut => Err(ScreenshotError::TimedOut(self.limit)),
             Status::Cancelled => Err(ScreenshotError::Cancelled),
             Status::Exited(_) | Status::Signalled(_) => match File::open(folder.picture()) {
-                Ok(file) => Picture::read(file),
-                Err(_) => Err(ScreenshotError::NoPicture {
-                    status: output.status,
-                    output: sanitise::line(&output.tail(), 400),
-                }),
+                Ok(file) => off_the_reactor(move || Picture::read(file)).await,
+                Err(_) => Err(ScreenshotError::NoPicture { status: output.status, output: last_words(&output.tail()) }),
             },
         }
     }
@@ -259,52 +255,17 @@ fn host_rules(url: &str, resolve: Option<&Resolve>) -> Result<String, Screenshot
     }
 }
 
-/// A picture in memory, 8 bits per channel.
-struct Picture {
-    width: u32,
-    height: u32,
-    colour: png::ColorType,
-    pixels: Vec<u8>,
+/// What Chromium says of its failure: why the page could not be loaded, or else the end of its messages.
+fn last_words(messages: &str) -> String {
+    let failed = messages.lines().rev().find_map(|line| line.find("Page load failed").map(|at| &line[at..]));
+    sanitise::line(failed.or_else(|| messages.lines().last()).unwrap_or("no message"), 300)
 }
 
-impl Picture {
-    fn read(file: File) -> Result<Self, ScreenshotError> {
-        let bad = |e: &dyn std::fmt::Display| ScreenshotError::Picture(e.to_string());
-        let mut decoder = png::Decoder::new(BufReader::new(file));
-        decoder.set_transformations(png::Transformations::normalize_to_color8());
-        let mut reader = decoder.read_info().map_err(|e| bad(&e))?;
-        let (width, height) = (reader.info().width, reader.info().height);
-        if u64::from(width) * u64::from(height) > PIXELS_MAX {
-            return Err(bad(&format!("{width}x{height} pixels are too many")));
-        }
-        let mut pixels = vec![0; reader.output_buffer_size().ok_or_else(|| bad(&"too large"))?];
-        let frame = reader.next_frame(&mut pixels).map_err(|e| bad(&e))?;
-        pixels.truncate(frame.buffer_size());
-        Ok(Self { width, height, colour: frame.color_type, pixels })
-    }
-
-    /// Writes the pixels and nothing else of what Chromium made.
-    fn write(&self, out: &Path) -> Result<(), ScreenshotError> {
-        let bad = |e: png::EncodingError| ScreenshotError::Picture(e.to_string());
-        let mut encoder = png::Encoder::new(io::BufWriter::new(File::create(out)?), self.width, self.height);
-        encoder.set_color(self.colour);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header().map_err(bad)?;
-        writer.write_image_data(&self.pixels).map_err(bad)?;
-        writer.finish().map_err(bad)
-    }
-}
-
-/// Whether all pixels but a few have one colour.
-fn is_blank(picture: &Picture) -> bool {
-    let mut counts: HashMap<&[u8], u64> = HashMap::new();
-    let mut all = 0_u64;
-    for pixel in picture.pixels.chunks_exact(picture.colour.samples()) {
-        *counts.entry(pixel).or_default() += 1;
-        all += 1;
-    }
-    let most = counts.values().copied().max().unwrap_or(0);
-    all == 0 || ((all - most) as f64) < BLANK_SHARE * all as f64
+/// Decoding and encoding take some 100 ms, too long for a thread that serves others.
+async fn off_the_reactor<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
+) -> Result<T, ScreenshotError> {
+    Ok(tokio::task::spawn_blocking(work).await??)
 }
 
 #[cfg(test)]
@@ -477,15 +438,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn blank_means_one_colour_but_for_a_few_pixels() {
-        let picture = |different: usize| {
-            let mut pixels = vec![200; 100 * 100 * 3];
-            pixels[..different * 3].fill(7);
-            Picture { width: 100, height: 100, colour: png::ColorType::Rgb, pixels }
-        };
-        for (different, want) in [(0, true), (9, true), (10, false), (5_000, false), (10_000, true)] {
-            assert_eq!(is_blank(&picture(different)), want, "{different}");
-        }
+    #[tokio::test]
+    async fn a_page_that_cannot_be_loaded_gives_the_cause_and_no_picture() {
+        let Some(browser) = browser() else { return };
+        // Bound and let go: nothing listens there.
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let resolve = Resolve { domain: "app.ccci.test".into(), address };
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("s.png");
+        let error = browser.capture(URL, Some(&resolve), &out, &CancellationToken::new()).await.unwrap_err();
+        assert!(error.to_string().ends_with("Page load failed: net::ERR_CONNECTION_REFUSED"), "{error}");
+        assert!(!out.exists());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_makes_no_picture_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let browser = |program: &str| Browser { program: program.into(), limit: LIMIT };
+        let resolve = Resolve { domain: "app.ccci.test".into(), address: "127.0.0.1:9".parse().unwrap() };
+        let (out, cancel) = (dir.path().join("s.png"), CancellationToken::new());
+        let error = browser("/bin/false").capture(URL, Some(&resolve), &out, &cancel).await.unwrap_err();
+        assert_eq!(error.to_string(), "Chromium ended (exit code 1) without a picture: no message");
+        let error = browser("/no/chromium").capture(URL, Some(&resolve), &out, &cancel).await.unwrap_err();
+        assert!(matches!(error, ScreenshotError::Start(_)), "{error}");
     }
 }
