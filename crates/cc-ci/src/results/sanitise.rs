@@ -43,6 +43,7 @@ pub fn clip(input: &str, max: usize) -> String {
 }
 
 /// How an escape sequence goes on after its first character.
+#[derive(Clone, Copy)]
 enum Sequence {
     /// `ESC [`: parameters, intermediates, one final character.
     Control,
@@ -184,9 +185,9 @@ mod tests {
         fn nothing_harmful_is_left(input in "(\\PC|\u{1b}|\u{9b}|\u{9d}|\\[|\\]|[0-9;m\u{7}\r\n\u{202e}\u{0}])*") {
             let plain = text(&input);
             prop_assert!(plain.chars().all(|c| matches!(c, '\n' | '\t') || !(c.is_control() || is_invisible(c))), "{plain:?}");
-            prop_assert_eq!(text(&plain), plain.clone());
+            prop_assert_eq!(&text(&plain), &plain);
             let coloured = keep_colour(&input);
-            prop_assert_eq!(keep_colour(&coloured), coloured.clone());
+            prop_assert_eq!(&keep_colour(&coloured), &coloured);
             prop_assert_eq!(text(&coloured), plain);
         }
     }
