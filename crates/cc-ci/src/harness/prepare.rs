@@ -10,7 +10,7 @@ use recipe::version::RecipeVersion;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{BaseInfo, Stage, SuiteInfo};
-use crate::git::{self, BaseChoice, BaseInputs, BaseWish, Checked, FetchOptions, GitError, Release, Resolved, Source};
+use crate::git::{self, BaseChoice, BaseInputs, BaseWish, Checked, FetchOptions, GitError, Source};
 
 use super::profile::Profile;
 use super::suite::{Suite, SuiteError};
@@ -209,22 +209,9 @@ async fn choose_base(request: &Request, checked: &Checked, profile: Option<&Prof
         Some(text) => Some(repository.resolve(Some(text)).await?),
         None => None,
     };
-    let target = repository.default_branch().cloned();
-    let merged = match &target {
-        Some(Resolved { commit, .. }) => repository.tags_merged(commit).await?,
-        None => Vec::new(),
-    };
-    let releases = checked
-        .tags
-        .iter()
-        .filter(|tag| merged.contains(&tag.name))
-        .map(|tag| Release {
-            name: tag.name.clone(),
-            commit: tag.commit.clone(),
-            version: tag.name.parse::<RecipeVersion>().ok().map(|v| (v.major, v.minor, v.patch)),
-        })
-        .collect();
-    let inputs = BaseInputs { head: checked.commit.clone(), argument, profile, last_green, releases, target };
+    let version = |tag: &str| tag.parse::<RecipeVersion>().ok().map(|version| (version.major, version.minor, version.patch));
+    let inputs = repository.base_inputs(&checked.commit, version).await?;
+    let inputs = BaseInputs { argument, profile, last_green, ..inputs };
     Ok(git::choose_base(&inputs))
 }
 
