@@ -6,7 +6,7 @@ pub mod analysis;
 pub mod cli;
 pub mod clock;
 pub mod domain;
-mod env;
+pub mod env;
 pub mod git;
 pub mod harness;
 pub mod http;

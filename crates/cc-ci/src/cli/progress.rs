@@ -14,12 +14,12 @@ use super::Colour;
 
 /// Whether standard error is a terminal that can redraw lines.
 #[must_use]
-pub fn is_live() -> bool {
+fn is_live() -> bool {
     std::io::stderr().is_terminal() && crate::env::var("TERM").as_deref() != Some("dumb")
 }
 
 /// Reads events until the run is over.
-pub async fn show(mut events: mpsc::UnboundedReceiver<Event>, colour: Colour, quiet: bool) {
+pub(super) async fn show(mut events: mpsc::UnboundedReceiver<Event>, colour: Colour, quiet: bool) {
     let mut view: Box<dyn View + Send> = if quiet {
         Box::new(Quiet)
     } else if is_live() {

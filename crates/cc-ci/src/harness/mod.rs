@@ -5,25 +5,25 @@
 //!
 //! Reading order: [`lanes`] (what happens in which order), the files of [`stages`], [`instance`] and [`actions`] (what they may do).
 
-mod actions;
-mod events;
+pub mod actions;
+pub mod events;
 pub mod hurl;
 pub mod instance;
 pub mod lanes;
-mod log;
-mod prepare;
-mod probe;
+pub mod log;
+pub mod prepare;
+pub mod probe;
 pub mod profile;
-mod reasons;
-mod record;
+pub mod reasons;
+pub mod record;
 pub mod restic;
-mod room;
-mod secrets;
-mod shared;
+pub mod room;
+pub mod secrets;
+pub mod shared;
 pub mod stages;
-mod staging;
+pub mod staging;
 pub mod suite;
-mod witness;
+pub mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

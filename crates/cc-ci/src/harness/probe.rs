@@ -3,7 +3,7 @@
 //! No Traefik is needed: the request goes to the container's address with the route's host name in it. An answer counts only
 //! if the app gave it, so there is no default page of a proxy to be fooled by.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use recipe::traefik::Route;
@@ -173,12 +173,6 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = next;
     }
     cause.to_string()
-}
-
-/// An address and a port as one.
-#[must_use]
-pub fn socket(ip: IpAddr, port: u16) -> SocketAddr {
-    SocketAddr::new(ip, port)
 }
 
 #[cfg(test)]
