@@ -3,6 +3,9 @@
 # Every script says what it does in short lines that begin with the seconds since it started, because a
 # step that takes a minute in silence looks like a hang.
 
+# Without this a failure inside $(...) goes unnoticed in spite of `set -e`.
+shopt -s inherit_errexit
+
 # Where cc-ci keeps what it makes on this machine: registry, tools, recipe repositories, private engines.
 CC_CI_HOME=${CC_CI_HOME:-/var/lib/cc-ci}
 # The registry is on loopback, so the engine talks plain HTTP to it without any configuration.
