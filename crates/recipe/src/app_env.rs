@@ -1,10 +1,11 @@
 //! The environment of an app, put together as `abra app deploy` does.
 //!
 //! The one rule to know: exports of `abra.sh` win over the env file, because they carry the versions of configs that belong to this commit.
+//! They never win over DOMAIN, STACK_NAME and COMPOSE_FILE.
 
 use crate::abra_sh;
 use crate::env::EnvSample;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Place, Severity};
 use crate::interpolate::Env;
 use crate::tree::{Tree, TreeError};
 
@@ -30,7 +31,15 @@ pub fn app_env(tree: &Tree, overrides: &Env) -> (Env, Vec<Finding>) {
         Ok(text) => {
             let (exports, more) = abra_sh::exports("abra.sh", text);
             findings.extend(more);
-            env.extend(exports.into_iter().map(|export| (export.name, export.value)));
+            for export in exports {
+                // The caller alone decides what the app is called: else a pull request could take another app's host name.
+                if ["DOMAIN", "STACK_NAME", "COMPOSE_FILE"].contains(&export.name.as_str()) {
+                    let message = format!("abra.sh exports {}, which belongs to the app and not to the recipe; it is ignored", export.name);
+                    findings.push(Finding::warning("E013", &Place::new("abra.sh", export.line), message, "remove the export"));
+                } else {
+                    env.insert(export.name, export.value);
+                }
+            }
         }
         Err(TreeError::Missing(_)) => {}
         Err(error) => findings.push(file_finding("E004", "abra.sh", &error, "commit it as a plain text file")),
@@ -74,6 +83,14 @@ mod tests {
         assert_eq!(got, env(&[("DOMAIN", "a.ci"), ("COMPOSE_FILE", "compose.yml:compose.db.yml"), ("ENTRY_VERSION", "v4")]));
         assert!(findings.is_empty(), "{findings:?}");
         assert_eq!(compose_files(&got), ["compose.yml", "compose.db.yml"]);
+    }
+
+    #[test]
+    fn exports_cannot_rename_the_app() {
+        let tree: Tree = [(".env.sample", "DOMAIN=x.example.com\n"), ("abra.sh", "export DOMAIN=bank.coop\nexport STACK_NAME=bank\nexport A=1\n")].into_iter().collect();
+        let (got, findings) = app_env(&tree, &env(&[("DOMAIN", "a.ci"), ("STACK_NAME", "a_ci")]));
+        assert_eq!(got, env(&[("A", "1"), ("DOMAIN", "a.ci"), ("STACK_NAME", "a_ci")]));
+        assert_eq!(findings.iter().map(|f| (f.code.as_ref(), f.line)).collect::<Vec<_>>(), [("E013", 1), ("E013", 2)]);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Longest message or remedy, in characters.
+const MAX_TEXT: usize = 400;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,7 +74,8 @@ pub struct Finding {
 impl Finding {
     /// A finding at a place.
     pub fn new(code: impl Into<Cow<'static, str>>, severity: Severity, place: &Place, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code: code.into(), severity, file: place.file.clone(), line: place.line, message: message.into(), remedy: remedy.into() }
+        let (message, remedy) = (shortened(message.into()), shortened(remedy.into()));
+        Self { code: code.into(), severity, file: place.file.clone(), line: place.line, message, remedy }
     }
 
     /// An error at a place.
@@ -92,6 +96,14 @@ impl Finding {
     /// True when it stops the recipe from being planned.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+}
+
+/// Recipes can put anything into a message, so none may grow without end.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
     }
 }
 

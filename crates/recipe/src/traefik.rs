@@ -71,9 +71,16 @@ pub struct Rule {
 
 /// The routers of a service; none when `traefik.enable` does not say yes.
 pub fn routes(service: &str, labels: &Labels) -> Vec<Route> {
-    if !labels.get("traefik.enable").is_some_and(|value| is_yes(value)) {
-        return Vec::new();
-    }
+    if enabled(labels).is_some_and(is_yes) { routers(service, labels) } else { Vec::new() }
+}
+
+/// The value of `traefik.enable`. Traefik reads labels without case.
+pub(crate) fn enabled(labels: &Labels) -> Option<&str> {
+    labels.iter().find(|(key, _)| key.eq_ignore_ascii_case("traefik.enable")).map(|(_, value)| value.as_str())
+}
+
+/// All routers that the labels describe, in use or not.
+pub(crate) fn routers(service: &str, labels: &Labels) -> Vec<Route> {
     [Protocol::Http, Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|protocol| of_protocol(service, labels, protocol)).collect()
 }
 
@@ -153,7 +160,11 @@ fn tokens(text: &str) -> Vec<Token> {
     while let Some(c) = chars.next() {
         match c {
             c if c.is_whitespace() => {}
-            '`' | '"' | '\'' => tokens.push(Token::Text(chars.by_ref().take_while(|inner| *inner != c).collect())),
+            '`' | '"' | '\'' => {
+                let inner: String = chars.by_ref().take_while(|inner| *inner != c).collect();
+                // Escapes could hide another host: such a text is left for what it is, a word that nobody knows.
+                tokens.push(if inner.contains('\\') { Token::Word(inner) } else { Token::Text(inner) });
+            }
             '&' | '|' => {
                 if chars.peek() == Some(&c) {
                     chars.next();
@@ -305,6 +316,8 @@ mod tests {
             ("Host(`a.b`) Host(`c.d`)", "a.b", "", false),
             ("Host(`a.b`", "", "", false),
             ("((Host(`a.b`))", "a.b", "", false),
+            ("Host(\"a.b\\x00\")", "", "", false),
+            ("Host(`a.b`) // Host(`c.d`)", "a.b", "", false),
         ] {
             let rule = parse_rule(text);
             assert_eq!(rule.hosts.join(","), hosts, "{text}");

@@ -89,10 +89,11 @@ fn resources(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, node:
                 if cores.is_none() {
                     reader.error("C003", value.pos, format!("{path} is no number of cores"), "write for example \"0.5\"");
                 }
-                resources.cpus = cores;
+                // Zero means no limit at all to Docker: the run's own limit takes its place.
+                resources.cpus = cores.filter(|cores| *cores > 0.0);
             }
-            "memory" => resources.memory = reader.size(value, &path),
-            "pids" if side == "limits" => resources.pids = reader.unsigned(value, &path, Cast::No),
+            "memory" => resources.memory = reader.size(value, &path).filter(|bytes| *bytes > 0),
+            "pids" if side == "limits" => resources.pids = reader.unsigned(value, &path, Cast::No).filter(|pids| *pids > 0),
             "generic_resources" => reader.refuse(Rule::Devices, key.pos, &path),
             _ => reader.unknown(key, what),
         }

@@ -8,6 +8,7 @@ mod types;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -24,6 +25,10 @@ pub use types::*;
 
 /// Largest content of a Swarm config or secret, in bytes.
 const MAX_CONTENT: usize = 500 * 1024;
+/// Most findings that are reported; errors come first.
+const MAX_FINDINGS: usize = 200;
+/// Most compose files of an app.
+const MAX_FILES: usize = 50;
 /// Longest name of a service in Swarm.
 const MAX_SERVICE: usize = 63;
 
@@ -40,6 +45,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Refusal> {
     // Errors first; within them, by file and line.
     findings.sort_by(|a, b| (b.severity, &a.file, a.line, &a.code).cmp(&(a.severity, &b.file, b.line, &b.code)));
     findings.dedup();
+    findings.truncate(MAX_FINDINGS);
     match planned {
         Some(plan) if !findings.iter().any(Finding::is_error) => Ok(Plan { findings, ..plan }),
         _ => Err(Refusal { findings }),
@@ -50,6 +56,10 @@ fn build(input: &PlanInput<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
     let mut env = input.env.clone();
     env.entry("STACK_NAME".into()).or_insert_with(|| input.stack.to_owned());
     let files = compose_files(&env);
+    if files.len() > MAX_FILES {
+        findings.push(Finding::error("C020", &Place::new(".env.sample", 0), format!("COMPOSE_FILE names {} files, {MAX_FILES} are read", files.len()), ""));
+        return None;
+    }
     let base = compose::base_folder(&files).to_owned();
     let (loaded, found) = compose::load(input.tree, &files, input.overlays, &env, input.policy.duration_variables);
     findings.extend(found);
@@ -178,14 +188,15 @@ fn resolved(base: &str, path: &str) -> String {
     if path.starts_with(['/', '~']) { path.to_owned() } else { format!("{base}{path}") }
 }
 
-/// A template that Swarm renders may use secrets and variables of its service, but no facts about the node.
+/// A template that Swarm renders may use secrets and variables of its service, but no facts about the node: neither by name nor by
+/// handing on the whole context as a lone dot.
 fn template(path: &str, bytes: &[u8], findings: &mut Vec<Finding>) {
-    static NODE: std::sync::LazyLock<Option<Regex>> = std::sync::LazyLock::new(|| Regex::new(r"\{\{[^}]*\.Node\b").ok());
+    static NODE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{\{[^}]*(\.Node\b|[\s({=-]\.[\s)}|-])|\{\{\.[\s}-]").ok());
     let text = String::from_utf8_lossy(bytes);
-    for (number, line) in text.lines().enumerate() {
-        if NODE.as_ref().is_some_and(|node| node.is_match(line)) {
-            findings.push(Rule::GoTemplate.refuse(&Place::new(path, number + 1), "template uses .Node"));
-        }
+    let Some(node) = NODE.as_ref() else { return };
+    for found in node.find_iter(&text) {
+        let line = text[..found.end()].matches('\n').count() + 1;
+        findings.push(Rule::GoTemplate.refuse(&Place::new(path, line), &format!("template {:?}", found.as_str())));
     }
 }
 

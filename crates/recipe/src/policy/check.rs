@@ -45,6 +45,10 @@ impl Scope<'_> {
 /// Adds what is wrong to `findings` and replaces values in `compose` that may be replaced.
 pub(crate) fn check(compose: &mut Compose, scope: &Scope<'_>, findings: &mut Vec<Finding>) {
     let names: Vec<String> = compose.services.keys().cloned().collect();
+    let most = usize::try_from(scope.policy.max_services).unwrap_or(usize::MAX);
+    if let Some(service) = compose.services.values().nth(most) {
+        findings.push(Rule::Replicas.refuse(&service.place, &format!("{} services", names.len())));
+    }
     for (name, service) in &mut compose.services {
         let mut judge = Judge { scope, findings, what: format!("services.{name}") };
         judge.service(name, service);

@@ -40,6 +40,8 @@ pub struct Policy {
     pub dns: bool,
     /// Allows a `${VARIABLE}` in a duration, which abra refuses.
     pub duration_variables: bool,
+    /// Most services of a stack.
+    pub max_services: u64,
     /// Most replicas of a service.
     pub max_replicas: u64,
     /// Largest CPU limit or reservation of a service, in cores.
@@ -76,6 +78,7 @@ impl Default for Policy {
             extra_hosts: false,
             dns: false,
             duration_variables: false,
+            max_services: 32,
             max_replicas: 3,
             max_cpus: 8.0,
             max_memory: 8 << 30,

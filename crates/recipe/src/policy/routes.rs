@@ -1,8 +1,10 @@
 //! Judges what a service asks of the reverse proxy: it may route the app's own host names, to its own services.
 
+use std::collections::BTreeSet;
+
 use crate::compose::Service;
 use crate::finding::{Finding, Place};
-use crate::labels::is_yes;
+use crate::labels::Labels;
 use crate::policy::Rule;
 use crate::policy::check::Scope;
 use crate::traefik::{self, Protocol, Route};
@@ -11,12 +13,24 @@ use crate::traefik::{self, Protocol, Route};
 const NOBODYS: [&str; 6] = ["example.com", "example.org", "example.net", "invalid", "test", "localhost"];
 
 pub(super) fn check(scope: &Scope<'_>, findings: &mut Vec<Finding>, name: &str, service: &Service, services: &[String]) {
-    let labels = &service.deploy.labels;
-    if !labels.get("traefik.enable").is_some_and(|value| is_yes(value)) {
+    // A proxy may read the labels of containers as well as those of services.
+    for (part, labels) in [("deploy.labels", &service.deploy.labels), ("labels", &service.labels)] {
+        check_labels(scope, findings, name, labels, services, &|label| service.at(&format!("{part} {label}")).clone());
+    }
+}
+
+fn check_labels(scope: &Scope<'_>, findings: &mut Vec<Finding>, name: &str, labels: &Labels, services: &[String], at: &dyn Fn(&str) -> Place) {
+    // Whether a route without `traefik.enable` counts is up to the proxy, so only a clear no is believed.
+    if traefik::enabled(labels).is_some_and(|value| value.trim().eq_ignore_ascii_case("false")) {
         return;
     }
-    let at = |label: &str| service.at(&format!("deploy.labels {label}")).clone();
-    for route in traefik::routes(name, labels) {
+    let mut seen = BTreeSet::new();
+    for label in labels.keys().filter(|label| label.get(..8).is_some_and(|head| head.eq_ignore_ascii_case("traefik."))) {
+        if !seen.insert(label.to_ascii_lowercase()) {
+            findings.push(Rule::ForeignHost.refuse(&at(label), &format!("services.{name} label {label} is there twice in different case")));
+        }
+    }
+    for route in traefik::routers(name, labels) {
         // Labels are compared without case by Traefik, so the place may be that of the service.
         let label = format!("traefik.{}.routers.{}.rule", protocol(route.protocol), route.router);
         let what = format!("services.{name} route {}", route.router);
@@ -27,6 +41,11 @@ pub(super) fn check(scope: &Scope<'_>, findings: &mut Vec<Finding>, name: &str, 
         let lower = label.to_ascii_lowercase();
         let addressed = lower.starts_with("traefik.")
             && (lower.ends_with(".forwardauth.address") || lower.contains(".loadbalancer.server.url") || lower.contains(".loadbalancer.servers"));
+        if lower.starts_with("traefik.") && lower.contains(".tls.domains") {
+            for host in value.split(',').map(|host| host.trim().to_ascii_lowercase()).filter(|host| !host.is_empty() && !own_host(scope, host)) {
+                findings.push(Rule::ForeignHost.refuse(&at(label), &format!("services.{name} asks for a certificate for {host}")));
+            }
+        }
         if addressed && !own_address(scope, value, services) {
             findings.push(Rule::ForeignBackend.refuse(&at(label), &format!("services.{name} label {label} = {value}")));
         }

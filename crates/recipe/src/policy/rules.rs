@@ -203,7 +203,7 @@ impl Rule {
             Rule::PublishedPort => Text("P033", "a published port is taken from everything else on the node", "reach the service through the stack's network, or list the port under `ports` of this recipe's policy"),
             Rule::ForeignHost => Text("P034", "the route would take requests that are meant for another app", "use ${DOMAIN} or a name below it, or list the host under `hosts` of this recipe's policy"),
             Rule::ForeignBackend => Text("P035", "the proxy would be sent to a place outside the stack", "point it at a service of the stack"),
-            Rule::Replicas => Text("P036", "so many replicas exhaust the node", "raise `max_replicas` in this recipe's policy"),
+            Rule::Replicas => Text("P036", "so many tasks exhaust the node", "raise `max_replicas` or `max_services` in this recipe's policy"),
             Rule::GlobalMode => Text("P037", "a global service runs on every node", "use replicas, or set `global_mode` in this recipe's policy"),
             Rule::RestartDelay => Text("P038", "a shorter delay would restart in a busy loop; it was raised", "nothing to do"),
             Rule::Resources => Text("P039", "the node may not have as much", "lower it, or raise `max_cpus`, `max_memory` or `max_pids` in this recipe's policy"),

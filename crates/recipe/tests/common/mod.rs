@@ -21,9 +21,12 @@ pub fn fixtures() -> Vec<String> {
 }
 
 pub fn fixture(name: &str) -> Tree {
+    read_tree(&root().join(name))
+}
+
+pub fn read_tree(base: &Path) -> Tree {
     let mut tree = Tree::new();
-    let base = root().join(name);
-    add(&mut tree, &base, &base);
+    add(&mut tree, base, base);
     tree
 }
 
