@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` says what is where and who may use whom.
 
 pub mod analysis;
+pub mod bridge;
 pub mod cli;
 pub mod clock;
 pub mod domain;
@@ -11,8 +12,11 @@ pub mod git;
 pub mod harness;
 pub mod http;
 pub mod process;
+pub mod publish;
+pub mod queue;
 pub mod redact;
 pub mod results;
 pub mod state;
+pub mod store;
 mod suggest;
 pub mod swarm;
