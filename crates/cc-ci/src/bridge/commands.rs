@@ -246,8 +246,7 @@ impl Reading {
             if let Some(word) = lookalike::meant(trimmed) {
                 return Some(Reading::NearMiss(how_to_write(trimmed, word)));
             }
-            return mentions(trimmed)
-                .then(|| Reading::Mention("the command is not the whole line".to_owned()));
+            return mentions(trimmed).then(|| Reading::Mention("the command is not the whole line".to_owned()));
         }
         if place.may_be_meant() && parse_line(without_markup(trimmed)).is_some() {
             return Some(Reading::NearMiss(format!(
@@ -331,7 +330,16 @@ mod tests {
 
     #[test]
     fn hints_never_hold_a_live_command() {
-        for line in ["!TESTME", "!testme abc", "!testmexyz", "! testme", "！testme", "!cancel now", "- !testme", "!testme please"] {
+        for line in [
+            "!TESTME",
+            "!testme abc",
+            "!testmexyz",
+            "! testme",
+            "！testme",
+            "!cancel now",
+            "- !testme",
+            "!testme please",
+        ] {
             let Understood::NearMiss { hint } = understand(line) else { panic!("{line}: {:?}", understand(line)) };
             assert!(!matches!(understand(&hint), Understood::Command(_)), "{hint}");
             assert!(!hint.ends_with('.'), "{hint}");

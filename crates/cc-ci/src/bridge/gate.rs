@@ -259,10 +259,9 @@ impl Refusal {
             Refusal::PushedSince { head } => {
                 format!("There was a push after your comment, so nothing was started. {}", name_it(head))
             }
-            Refusal::PushedJustBefore { head } => format!(
-                "There was a push just before your comment, perhaps one you have not seen. {}",
-                name_it(head)
-            ),
+            Refusal::PushedJustBefore { head } => {
+                format!("There was a push just before your comment, perhaps one you have not seen. {}", name_it(head))
+            }
             Refusal::NameTheCommit { head } => {
                 format!("It cannot be told which commit you saw when you commented. {}", name_it(head))
             }
@@ -327,13 +326,7 @@ enum Pin {
 }
 
 /// The one commit that the comment can only have meant, or why there is none.
-fn pin(
-    trigger: &Trigger,
-    pull: &PullFacts,
-    named: Option<&CommitPrefix>,
-    config: &GateConfig,
-    now: Timestamp,
-) -> Pin {
+fn pin(trigger: &Trigger, pull: &PullFacts, named: Option<&CommitPrefix>, config: &GateConfig, now: Timestamp) -> Pin {
     let head = pull.live_head.to_ascii_lowercase();
     if !is_commit(&head) {
         return Pin::Refuse(Refusal::HeadUnsettled);
@@ -378,10 +371,7 @@ fn visible(why: &Refusal, facts: &Facts, config: &GateConfig, now: Timestamp) ->
     let pull_had_enough = hints.on_pull_last_hour >= config.hints_per_hour;
     let may_hint = !person_had_one && !pull_had_enough;
     let may_react = hints.reactions_last_hour < config.reactions_per_hour;
-    Visible {
-        reaction: may_react.then(|| why.reaction()),
-        hint: may_hint.then(|| why.text()),
-    }
+    Visible { reaction: may_react.then(|| why.reaction()), hint: may_hint.then(|| why.text()) }
 }
 
 fn is_commit(text: &str) -> bool {

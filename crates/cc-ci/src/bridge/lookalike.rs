@@ -6,12 +6,57 @@ use super::commands::CommandWord;
 
 /// Letters of other alphabets that are drawn like ASCII ones, in lower case.
 const SAME_LOOKS: &[(char, char)] = &[
-    ('а', 'a'), ('е', 'e'), ('о', 'o'), ('р', 'p'), ('с', 'c'), ('т', 't'), ('м', 'm'), ('ѕ', 's'), ('ѐ', 'e'),
-    ('ё', 'e'), ('һ', 'h'), ('ո', 'n'), ('п', 'n'), ('ӏ', 'l'), ('і', 'l'), ('τ', 't'), ('ε', 'e'), ('α', 'a'),
-    ('ϲ', 'c'), ('ս', 'u'), ('é', 'e'), ('è', 'e'), ('ê', 'e'), ('ë', 'e'), ('á', 'a'), ('à', 'a'), ('ç', 'c'),
-    ('ѵ', 'v'), ('ꜱ', 's'), ('ᴛ', 't'), ('ᴇ', 'e'), ('ᴍ', 'm'), ('ʀ', 'r'), ('ᴄ', 'c'), ('ᴀ', 'a'), ('ɴ', 'n'),
-    ('ʟ', 'l'), ('ǃ', '!'), ('ⵑ', '!'), ('ꜝ', '!'), ('❗', '!'), ('❕', '!'), ('‼', '!'), ('¡', '!'), ('︕', '!'),
-    ('﹗', '!'), ('‐', '-'), ('‑', '-'), ('–', '-'), ('—', '-'), ('−', '-'),
+    ('а', 'a'),
+    ('е', 'e'),
+    ('о', 'o'),
+    ('р', 'p'),
+    ('с', 'c'),
+    ('т', 't'),
+    ('м', 'm'),
+    ('ѕ', 's'),
+    ('ѐ', 'e'),
+    ('ё', 'e'),
+    ('һ', 'h'),
+    ('ո', 'n'),
+    ('п', 'n'),
+    ('ӏ', 'l'),
+    ('і', 'l'),
+    ('τ', 't'),
+    ('ε', 'e'),
+    ('α', 'a'),
+    ('ϲ', 'c'),
+    ('ս', 'u'),
+    ('é', 'e'),
+    ('è', 'e'),
+    ('ê', 'e'),
+    ('ë', 'e'),
+    ('á', 'a'),
+    ('à', 'a'),
+    ('ç', 'c'),
+    ('ѵ', 'v'),
+    ('ꜱ', 's'),
+    ('ᴛ', 't'),
+    ('ᴇ', 'e'),
+    ('ᴍ', 'm'),
+    ('ʀ', 'r'),
+    ('ᴄ', 'c'),
+    ('ᴀ', 'a'),
+    ('ɴ', 'n'),
+    ('ʟ', 'l'),
+    ('ǃ', '!'),
+    ('ⵑ', '!'),
+    ('ꜝ', '!'),
+    ('❗', '!'),
+    ('❕', '!'),
+    ('‼', '!'),
+    ('¡', '!'),
+    ('︕', '!'),
+    ('﹗', '!'),
+    ('‐', '-'),
+    ('‑', '-'),
+    ('–', '-'),
+    ('—', '-'),
+    ('−', '-'),
 ];
 
 /// What a line would read as if everything that looks like ASCII were ASCII: lower case, no invisible characters,
@@ -50,7 +95,10 @@ pub(super) fn meant(line: &str) -> Option<CommandWord> {
             Some('!') => all.starts_with(name) || one_slip_apart(&letters(&first), name),
             // Other bots' habits: the whole line is the word, perhaps with a commit.
             Some(_) => letters(&first) == name,
-            None => *word == CommandWord::Test && (all == name || (first == name && rest.split(' ').count() == 2)),
+            None => {
+                let alone = all == name || (first == name && rest.split(' ').count() == 2);
+                *word == CommandWord::Test && rest.starts_with('t') && alone
+            }
         }
     })
 }

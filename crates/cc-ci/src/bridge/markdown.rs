@@ -131,8 +131,12 @@ pub(super) fn places(text: &str) -> Vec<Place> {
                 }
             }
             Event::Start(tag) => {
+                let place = Place::of(&tag);
                 if depth == 0 {
-                    lines.mark(&range, Place::of(&tag));
+                    lines.mark(&range, place);
+                } else if matches!(place, Place::Fence | Place::IndentedCode) {
+                    // Code blocks hold nothing else, so marking those inside lists and quotes stays linear too.
+                    lines.mark_code(&range, place);
                 }
                 depth += 1;
             }
@@ -198,6 +202,14 @@ impl Lines {
         }
     }
 
+    /// Marks the lines of a code block, whatever it is in.
+    fn mark_code(&mut self, range: &std::ops::Range<usize>, place: Place) {
+        if !range.is_empty() {
+            let (first, last) = (self.line_at(range.start), self.line_at(range.end - 1));
+            self.places[first..=last].fill(place);
+        }
+    }
+
     fn line_at(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset).saturating_sub(1)
     }
@@ -256,8 +268,27 @@ mod tests {
         let text = "plain\n\n> quoted\nlazy\n\n```\nfenced\n```\n\n    indented\n\n- item\n\nTitle\n=====\n\n<!-- a\nb -->\n\nx `a\nb` c";
         use Place::{Fence, Heading, Html, IndentedCode, InlineCode, List, Nowhere, Paragraph, Quote};
         let want = [
-            Paragraph, Nowhere, Quote, Quote, Nowhere, Fence, Fence, Fence, Nowhere, IndentedCode, Nowhere, List,
-            Nowhere, Heading, Heading, Nowhere, Html, Html, Nowhere, InlineCode, InlineCode,
+            Paragraph,
+            Nowhere,
+            Quote,
+            Quote,
+            Nowhere,
+            Fence,
+            Fence,
+            Fence,
+            Nowhere,
+            IndentedCode,
+            Nowhere,
+            List,
+            Nowhere,
+            Heading,
+            Heading,
+            Nowhere,
+            Html,
+            Html,
+            Nowhere,
+            InlineCode,
+            InlineCode,
         ];
         assert_eq!(places(text), want);
     }

@@ -171,22 +171,34 @@ mod tests {
             owner: OwnerKind::Organization,
             ..Rights::default()
         };
-        let person = |permission, signed_push| Rights {
-            permission,
-            signed_push,
-            owner: OwnerKind::User,
-            ..Rights::default()
-        };
+        let person =
+            |permission, signed_push| Rights { permission, signed_push, owner: OwnerKind::User, ..Rights::default() };
         let table = [
             ("owner", person(Answer(Owner), None), MayWrite::Yes(Source::Permission)),
             ("direct admin", person(Answer(Admin), None), MayWrite::Yes(Source::Permission)),
             ("granted since the comment", person(Answer(Write), Some(false)), MayWrite::Yes(Source::Permission)),
             ("revoked since the comment", person(Answer(Read), Some(true)), MayWrite::No(Source::Permission)),
-            ("team writer shown as reader", organisation(Answer(Read), Answer(true), None), MayWrite::Yes(Source::Team)),
-            ("team writer shown as nobody", organisation(Answer(NoAccess), Answer(true), None), MayWrite::Yes(Source::Team)),
+            (
+                "team writer shown as reader",
+                organisation(Answer(Read), Answer(true), None),
+                MayWrite::Yes(Source::Team),
+            ),
+            (
+                "team writer shown as nobody",
+                organisation(Answer(NoAccess), Answer(true), None),
+                MayWrite::Yes(Source::Team),
+            ),
             ("left the team", organisation(Answer(Read), Answer(false), Some(true)), MayWrite::No(Source::Team)),
-            ("teams withheld, signed", organisation(Answer(Read), Withheld, Some(true)), MayWrite::Yes(Source::SignedPayload)),
-            ("teams withheld, signed no", organisation(Answer(Read), Withheld, Some(false)), MayWrite::No(Source::SignedPayload)),
+            (
+                "teams withheld, signed",
+                organisation(Answer(Read), Withheld, Some(true)),
+                MayWrite::Yes(Source::SignedPayload),
+            ),
+            (
+                "teams withheld, signed no",
+                organisation(Answer(Read), Withheld, Some(false)),
+                MayWrite::No(Source::SignedPayload),
+            ),
             ("teams withheld, polled", organisation(Answer(Read), Withheld, None), MayWrite::Unknown),
             ("all withheld, polled", person(Withheld, None), MayWrite::Unknown),
             ("not in a team, permission withheld", organisation(Withheld, Answer(false), None), MayWrite::Unknown),

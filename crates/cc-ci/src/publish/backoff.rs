@@ -24,14 +24,7 @@ pub enum Again {
 /// What to do after a failed call. `tries` is how often this row was refused before, `outages` how many calls in a row
 /// found the forge down, `age` for how long this has been wanted, `chance` a number from 0 to 1.
 #[must_use]
-pub fn again(
-    wanted: &Wanted,
-    failure: Failure,
-    tries: i64,
-    outages: u32,
-    age: SignedDuration,
-    chance: f64,
-) -> Again {
+pub fn again(wanted: &Wanted, failure: Failure, tries: i64, outages: u32, age: SignedDuration, chance: f64) -> Again {
     match failure {
         Failure::Throttled(Some(asked)) => {
             Again::AllAfter(asked.clamp(SignedDuration::from_secs(1), SignedDuration::from_hours(1)))
@@ -88,7 +81,10 @@ mod tests {
             Again::AllAfter(pause) => pause.as_secs_f64(),
             other => panic!("{other:?}"),
         };
-        assert_eq!([secs(0, 0.0), secs(1, 0.0), secs(5, 0.0), secs(6, 0.0), secs(99, 0.0)], [1.0, 2.0, 32.0, 60.0, 60.0]);
+        assert_eq!(
+            [secs(0, 0.0), secs(1, 0.0), secs(5, 0.0), secs(6, 0.0), secs(99, 0.0)],
+            [1.0, 2.0, 32.0, 60.0, 60.0]
+        );
         assert_eq!(secs(99, 1.0), 90.0);
         assert_eq!(secs(99, f64::NAN), 60.0);
     }

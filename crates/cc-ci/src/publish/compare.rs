@@ -16,7 +16,10 @@ pub enum CommentStep {
 /// Whether the status has to be posted: not if the newest of its context, by id, says the same.
 #[must_use]
 pub fn must_post(wanted: &Status, seen: &[SeenStatus]) -> bool {
-    seen.iter().max_by_key(|status| status.id).and_then(|newest| newest.status.as_ref()).is_none_or(|newest| !same_status(wanted, newest))
+    seen.iter()
+        .max_by_key(|status| status.id)
+        .and_then(|newest| newest.status.as_ref())
+        .is_none_or(|newest| !same_status(wanted, newest))
 }
 
 /// What to do about the comment with this marker. If there are several, which only an earlier mistake can have made, the

@@ -73,6 +73,10 @@ pub async fn deliver(
                     Again::AllAfter(pause) => {
                         line.outages = line.outages.saturating_add(1);
                         line.paused_until = Some(now + pause);
+                        // Should it be this row alone that the forge chokes on, the others must come first next time.
+                        let mut write = store.begin_immediate().await?;
+                        outbox::later(&mut write, &row, now + pause, &error.message).await?;
+                        write.commit().await?;
                         pass.down = true;
                         return Ok(pass);
                     }
@@ -96,8 +100,7 @@ async fn show(forge: &impl Forge, row: &OutboxRow) -> Result<Option<i64>, ForgeE
     let repository = Repository { id: row.repo_id, name: row.repo_name.clone() };
     match &row.wanted {
         Wanted::Status { commit, context, state, description, target_url } => {
-            let wanted =
-                Status { state: *state, description: description.clone(), target_url: target_url.clone() };
+            let wanted = Status { state: *state, description: description.clone(), target_url: target_url.clone() };
             let seen = forge.statuses(&repository, commit, context).await?;
             if must_post(&wanted, &seen) {
                 forge.post_status(&repository, commit, context, &wanted).await?;
@@ -112,9 +115,7 @@ async fn show(forge: &impl Forge, row: &OutboxRow) -> Result<Option<i64>, ForgeE
                 CommentStep::Create => forge.create_comment(&repository, *pull, body).await.map(Some),
             }
         }
-        Wanted::Reaction { comment_id, content } => {
-            forge.react(&repository, *comment_id, content).await.map(|()| None)
-        }
+        Wanted::Reaction { comment_id, content } => forge.react(&repository, *comment_id, content).await.map(|()| None),
     }
 }
 

@@ -115,7 +115,8 @@ pub async fn turns(
         }
         durations.insert(run.number, expected);
     }
-    let queued: Vec<_> = order.iter().map(|number| durations.get(number).copied().unwrap_or(wait::FIRST_GUESS)).collect();
+    let queued: Vec<_> =
+        order.iter().map(|number| durations.get(number).copied().unwrap_or(wait::FIRST_GUESS)).collect();
     Ok(order.into_iter().zip(wait::waits(&running, &queued, slots)).collect())
 }
 
@@ -175,8 +176,7 @@ async fn want_comment(
     for row in rows {
         views.push(view(write, row, turns).await?);
     }
-    let view =
-        PullView { repo_id, repo_name: newest.what.repo_name.clone(), pull, runs: views, target_level };
+    let view = PullView { repo_id, repo_name: newest.what.repo_name.clone(), pull, runs: views, target_level };
     let marker = pull_marker(repo_id, pull);
     let body = format!("{marker}\n{}", render.comment(&view));
     // Rises whichever run of the pull request changes, and never falls.

@@ -13,9 +13,7 @@ const LONGEST: usize = 140;
 pub fn of(run: &RunRow, wait: Option<Wait>) -> (StatusState, String) {
     let (state, text) = match (run.state, run.outcome, run.verdict) {
         (RunState::Queued, _, _) => (StatusState::Pending, queued(run, wait)),
-        (RunState::Running, _, _) if run.cancel.is_some() => {
-            (StatusState::Pending, "is being cancelled".to_owned())
-        }
+        (RunState::Running, _, _) if run.cancel.is_some() => (StatusState::Pending, "is being cancelled".to_owned()),
         (RunState::Running, _, _) => (StatusState::Pending, format!("running{}", attempt(run))),
         (RunState::Finished, Some(Outcome::Judged), Some(Verdict::Green)) => {
             let flaky = if run.flaky { ", with a flaky test" } else { "" };
@@ -52,8 +50,7 @@ fn because(what: &str, why: &str) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         line.pop();
         line.push('…');

@@ -92,8 +92,7 @@ pub async fn rerun(
         person_id: person.0,
         person_login: person.1.to_owned(),
     };
-    let run =
-        NewRun { person_id: person.0, person_login: person.1.to_owned(), cause: Cause::Retest, ..old.what };
+    let run = NewRun { person_id: person.0, person_login: person.1.to_owned(), cause: Cause::Retest, ..old.what };
     accept(write, &trigger, &run, config, now).await.map(Some)
 }
 

@@ -95,14 +95,7 @@ pub fn order(waiting: &[Waiting]) -> Vec<i64> {
 }
 
 fn fairness(run: &Waiting) -> (i64, i64, i64, i64, i64, i64) {
-    (
-        -run.priority,
-        run.person_running,
-        run.person_served_ms,
-        run.repo_running,
-        run.repo_served_ms,
-        run.number,
-    )
+    (-run.priority, run.person_running, run.person_served_ms, run.repo_running, run.repo_served_ms, run.number)
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::store::leases::{self, Ending, Returned};
 use crate::store::runs::{self, Outcome, RunRow};
 use crate::store::{Store, StoreError, Write, attempts, results, stage_rows, triggers};
 
+use super::QueueConfig;
 use super::accept::back_to_queue;
 use super::retry::{self, Next};
-use super::QueueConfig;
 
 /// The right to execute a run. Only a claim makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,4 +202,3 @@ pub(super) fn settled(verdict: Verdict) -> Verdict {
         Verdict::Green | Verdict::Red | Verdict::Error => verdict,
     }
 }
-

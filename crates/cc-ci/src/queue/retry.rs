@@ -41,13 +41,17 @@ pub fn next(run: &RunRow, report: &Report, config: &QueueConfig) -> Next {
         (Report::Record(_) | Report::Broken { .. } | Report::Released | Report::Overdue, Some(by)) => {
             Next::End(cancelled_by(by))
         }
-        (Report::Overdue, None) => Next::End(without_verdict(Outcome::Overdue, "its time limit was reached".to_owned())),
+        (Report::Overdue, None) => {
+            Next::End(without_verdict(Outcome::Overdue, "its time limit was reached".to_owned()))
+        }
         (Report::Released, None) => Next::Again {
             returned: Returned::Released,
             after: SignedDuration::ZERO,
             why: "cc-ci was stopped; the run starts again".to_owned(),
         },
-        (Report::Broken { why }, None) => retry_or(run, config, why, || without_verdict(Outcome::Exhausted, why.clone())),
+        (Report::Broken { why }, None) => {
+            retry_or(run, config, why, || without_verdict(Outcome::Exhausted, why.clone()))
+        }
         (Report::Record(record), None) => match infrastructure(record) {
             Some(why) => retry_or(run, config, &why, || judged(record)),
             None => Next::End(judged(record)),
@@ -73,7 +77,8 @@ pub(super) fn without_verdict(outcome: Outcome, why: String) -> Ending {
 }
 
 fn judged(record: &Run) -> Ending {
-    let why = record.stages.iter().find_map(|stage| stage.reason.as_ref()).map_or_else(String::new, ToString::to_string);
+    let why =
+        record.stages.iter().find_map(|stage| stage.reason.as_ref()).map_or_else(String::new, ToString::to_string);
     Ending {
         outcome: Outcome::Judged,
         verdict: settled(record.verdict),

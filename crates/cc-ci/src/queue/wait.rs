@@ -1,7 +1,7 @@
 //! Position in the queue and how long it will take, from what past runs took. Pure.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use jiff::SignedDuration;
 

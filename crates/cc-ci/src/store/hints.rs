@@ -70,14 +70,13 @@ pub async fn history(
     .bind(person_id)
     .fetch_one(&mut *connection)
     .await?;
-    let on_pull: i64 = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM hints WHERE repo_id = $1 AND pull = $2 AND kind = 'hint' AND at > $3",
-    )
-    .bind(repo_id)
-    .bind(pull)
-    .bind(hour_ago)
-    .fetch_one(&mut *connection)
-    .await?;
+    let on_pull: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM hints WHERE repo_id = $1 AND pull = $2 AND kind = 'hint' AND at > $3")
+            .bind(repo_id)
+            .bind(pull)
+            .bind(hour_ago)
+            .fetch_one(&mut *connection)
+            .await?;
     let reactions: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM hints WHERE repo_id = $1 AND person_id = $2 AND kind = 'reaction' AND at > $3",
     )

@@ -162,13 +162,12 @@ pub async fn extend(
 /// # Errors
 /// If the database fails.
 pub async fn changed(write: &mut Write, number: i64, token: &str) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE runs SET change = change + 1 WHERE number = $1 AND lease_token = $2 AND state = 'running'",
-    )
-    .bind(number)
-    .bind(token)
-    .execute(&mut **write)
-    .await?;
+    let done =
+        sqlx::query("UPDATE runs SET change = change + 1 WHERE number = $1 AND lease_token = $2 AND state = 'running'")
+            .bind(number)
+            .bind(token)
+            .execute(&mut **write)
+            .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -277,10 +276,7 @@ pub async fn queued_twin(connection: &mut SqliteConnection, of: &NewRun) -> Resu
 ///
 /// # Errors
 /// If the database fails.
-pub async fn queued_for_other_commits(
-    connection: &mut SqliteConnection,
-    of: &NewRun,
-) -> Result<Vec<i64>, StoreError> {
+pub async fn queued_for_other_commits(connection: &mut SqliteConnection, of: &NewRun) -> Result<Vec<i64>, StoreError> {
     Ok(sqlx::query_scalar(
         "SELECT number FROM runs WHERE state = 'queued' AND repo_id = $1 AND pull = $2 AND suite = $3 \
          AND commit_id <> $4 ORDER BY number",
@@ -319,10 +315,8 @@ pub async fn newer_commit(
 /// # Errors
 /// If the database fails.
 pub async fn queued_counts(connection: &mut SqliteConnection, person_id: i64) -> Result<(i64, i64), StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT COUNT(*), COUNT(CASE WHEN person_id = $1 THEN 1 END) FROM runs WHERE state = 'queued'",
-    )
-    .bind(person_id)
-    .fetch_one(connection)
-    .await?)
+    Ok(sqlx::query_as("SELECT COUNT(*), COUNT(CASE WHEN person_id = $1 THEN 1 END) FROM runs WHERE state = 'queued'")
+        .bind(person_id)
+        .fetch_one(connection)
+        .await?)
 }

@@ -63,7 +63,9 @@ pub enum StoreError {
         value: String,
     },
     /// The schema is newer than this program.
-    #[error("the database has schema {found}, this cc-ci knows up to {known}; use the newer cc-ci, or restore a backup")]
+    #[error(
+        "the database has schema {found}, this cc-ci knows up to {known}; use the newer cc-ci, or restore a backup"
+    )]
     Newer {
         /// Schema of the file.
         found: i64,
@@ -99,8 +101,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
         schema::upgrade(&mut *writer.acquire().await?, schema::STEPS).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)

@@ -160,12 +160,13 @@ pub async fn want(
 /// # Errors
 /// If the database fails or a row cannot be read.
 pub async fn due(connection: &mut SqliteConnection, now: Timestamp, limit: i64) -> Result<Vec<OutboxRow>, StoreError> {
-    let rows =
-        sqlx::query("SELECT * FROM outbox WHERE state = 'due' AND next_try_at <= $1 ORDER BY next_try_at, rowid LIMIT $2")
-            .bind(now.as_millisecond())
-            .bind(limit)
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM outbox WHERE state = 'due' AND next_try_at <= $1 ORDER BY next_try_at, rowid LIMIT $2",
+    )
+    .bind(now.as_millisecond())
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(|row| read(&Cells { table: "outbox", row })).collect()
 }
 
@@ -236,6 +237,20 @@ pub async fn failed(
     .bind(error)
     .execute(&mut **write)
     .await?;
+    Ok(())
+}
+
+/// Lets a row wait behind the others without blaming it: the forge was down when its turn came.
+///
+/// # Errors
+/// If the database fails.
+pub async fn later(write: &mut Write, row: &OutboxRow, next_try: Timestamp, error: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE outbox SET next_try_at = MAX(next_try_at, $2), error = $3 WHERE target = $1 AND state = 'due'")
+        .bind(&row.target)
+        .bind(next_try.as_millisecond())
+        .bind(error)
+        .execute(&mut **write)
+        .await?;
     Ok(())
 }
 

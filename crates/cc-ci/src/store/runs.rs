@@ -291,11 +291,7 @@ pub async fn past_durations(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn changes_of_pull(
-    connection: &mut SqliteConnection,
-    repo_id: i64,
-    pull: i64,
-) -> Result<i64, StoreError> {
+pub async fn changes_of_pull(connection: &mut SqliteConnection, repo_id: i64, pull: i64) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("SELECT COALESCE(SUM(change), 0) FROM runs WHERE repo_id = $1 AND pull = $2")
         .bind(repo_id)
         .bind(pull)
@@ -319,13 +315,13 @@ pub async fn target_level(connection: &mut SqliteConnection, repo_id: i64) -> Re
 
 pub(crate) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RunRow, StoreError> {
     let cells = Cells { table: "runs", row };
-    let lease = match (cells.maybe_text("lease_token")?, cells.maybe_time("lease_expires")?, cells.maybe_text("holder")?)
-    {
-        (Some(token), Some(expires), Some(holder)) => {
-            Some(LeaseCells { token, expires, holder, run_id: cells.word("live_run")? })
-        }
-        _ => None,
-    };
+    let lease =
+        match (cells.maybe_text("lease_token")?, cells.maybe_time("lease_expires")?, cells.maybe_text("holder")?) {
+            (Some(token), Some(expires), Some(holder)) => {
+                Some(LeaseCells { token, expires, holder, run_id: cells.word("live_run")? })
+            }
+            _ => None,
+        };
     let cancel = match (cells.maybe_time("cancel_at")?, cells.maybe_text("cancel_by")?) {
         (Some(at), Some(by)) => Some((at, by)),
         _ => None,

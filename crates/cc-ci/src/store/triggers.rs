@@ -116,11 +116,7 @@ pub async fn insert(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn is_known(
-    connection: &mut SqliteConnection,
-    repo_id: i64,
-    comment_id: i64,
-) -> Result<bool, StoreError> {
+pub async fn is_known(connection: &mut SqliteConnection, repo_id: i64, comment_id: i64) -> Result<bool, StoreError> {
     let found: Option<i64> = sqlx::query_scalar("SELECT id FROM triggers WHERE repo_id = $1 AND comment_id = $2")
         .bind(repo_id)
         .bind(comment_id)

@@ -1,0 +1,12 @@
+//! The bridge's durable heart: comments, gate, store, queue and publishing, without a network and without Docker.
+
+#![allow(clippy::unwrap_used)]
+
+mod comments;
+mod gate;
+mod store;
+
+/// A time, in seconds after an arbitrary beginning.
+fn at(seconds: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(1_795_000_000 + seconds).unwrap()
+}
