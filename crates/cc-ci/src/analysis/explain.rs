@@ -333,3 +333,7 @@ fn cut(line: &str) -> String {
         None => line.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

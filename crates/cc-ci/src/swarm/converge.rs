@@ -67,7 +67,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             exits: 3,
-            excused_exits: 12,
+            excused_exits: 30,
             unhealthy: 2,
             starts: 2,
             stay_new: Duration::from_secs(5),
@@ -515,3 +515,7 @@ fn tag(name: &str) -> String {
 fn since(from: Timestamp, now: Timestamp) -> Duration {
     now.duration_since(from).max(SignedDuration::ZERO).unsigned_abs()
 }
+
+#[cfg(test)]
+#[path = "converge_tests.rs"]
+mod tests;

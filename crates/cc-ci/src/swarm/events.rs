@@ -99,7 +99,7 @@ impl Engine {
 
 /// Reads the stream for ever. After an interruption it goes on where it stopped; the engine keeps its last 256 events.
 async fn follow(engine: Engine, run: RunId, shared: Arc<Shared>, mut sink: impl FnMut(&EventLine) + Send) {
-    let mut since = jiff::Timestamp::now().as_second();
+    let mut since = super::now().as_second();
     let mut newest = 0;
     loop {
         let filters = HashMap::from([(
@@ -138,7 +138,7 @@ async fn follow(engine: Engine, run: RunId, shared: Arc<Shared>, mut sink: impl 
 
 fn lost() -> EventLine {
     EventLine {
-        time_ns: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX),
+        time_ns: i64::try_from(super::now().as_nanosecond()).unwrap_or(i64::MAX),
         kind: "cc-ci".to_owned(),
         action: "connection to the engine lost".to_owned(),
         id: String::new(),

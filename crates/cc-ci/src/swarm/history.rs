@@ -91,6 +91,8 @@ impl History {
             dead.reverse();
             for task in dead {
                 self.counted.insert(task.id.clone());
+                // It had a successor, even if that lived and died between two looks.
+                self.empty.remove(&(service.name.clone(), task.place()));
                 let excused = others_are_coming(expectation, snapshot, service, &self.exits);
                 self.exits.entry(service.name.clone()).or_default().push(exit_of(task, excused));
             }

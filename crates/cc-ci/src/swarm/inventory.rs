@@ -11,6 +11,7 @@ use bollard::query_parameters::{
 };
 use serde::Serialize;
 
+use super::state::{TaskPhase, phase};
 use super::{Engine, EngineError, LABEL_NAMESPACE, LABEL_RUN};
 use crate::domain::{Lane, RunId, StackName};
 
@@ -76,6 +77,8 @@ pub struct Object {
     pub labels: BTreeMap<String, String>,
     /// Names of volumes without a name of their own that a container brought along; they go with it.
     pub anonymous_volumes: Vec<String>,
+    /// State of a task; `None` for everything else.
+    pub task_state: Option<TaskPhase>,
 }
 
 /// Recognises a stack name of ours: it must be exactly what [`StackName::of`] makes.
@@ -120,6 +123,7 @@ struct Found {
     name: Option<String>,
     labels: HashMap<String, String>,
     anonymous_volumes: Vec<String>,
+    task_state: Option<TaskPhase>,
 }
 
 impl Engine {
@@ -163,10 +167,11 @@ impl Engine {
             .into_iter()
             .map(|task| {
                 let labels = task.spec.and_then(|s| s.container_spec).and_then(|c| c.labels).unwrap_or_default();
+                let task_state = Some(phase(task.status.and_then(|status| status.state)));
                 let stack = labels.get(LABEL_NAMESPACE).cloned().unwrap_or_default();
                 let name =
                     format!("{stack}_task.{}.{}", task.slot.unwrap_or(0), task.id.as_deref().unwrap_or_default());
-                found(Kind::Task, task.id, Some(name), Some(labels))
+                Found { task_state, ..found(Kind::Task, task.id, Some(name), Some(labels)) }
             })
             .collect())
     }
@@ -232,7 +237,7 @@ fn filters(scope: &Scope) -> Filters {
 }
 
 fn found(kind: Kind, id: Option<String>, name: Option<String>, labels: Option<HashMap<String, String>>) -> Found {
-    Found { kind, id, name, labels: labels.unwrap_or_default(), anonymous_volumes: Vec::new() }
+    Found { kind, id, name, labels: labels.unwrap_or_default(), anonymous_volumes: Vec::new(), task_state: None }
 }
 
 /// Docker's name for a volume that was given none.
@@ -255,7 +260,8 @@ fn own(found: Found) -> Option<Object> {
         None => name.contains(run.as_str()),
     };
     let labels = found.labels.into_iter().collect();
-    named.then(|| Object { kind: found.kind, id, name, run, stack, labels, anonymous_volumes: found.anonymous_volumes })
+    let Found { kind, anonymous_volumes, task_state, .. } = found;
+    named.then(|| Object { kind, id, name, run, stack, labels, anonymous_volumes, task_state })
 }
 
 fn within(object: &Object, scope: &Scope) -> bool {

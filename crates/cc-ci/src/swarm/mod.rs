@@ -55,3 +55,9 @@ pub const LABEL_RUN: &str = "cc-ci.run";
 
 /// Label that `docker stack deploy` puts on everything of a stack; its value is the stack's name.
 pub const LABEL_NAMESPACE: &str = "com.docker.stack.namespace";
+
+/// The wall clock. What is decided by time takes the time as an argument; only the code that looks asks for it.
+fn now() -> jiff::Timestamp {
+    use crate::clock::Clock as _;
+    crate::clock::SystemClock.now()
+}

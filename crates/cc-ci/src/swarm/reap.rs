@@ -84,6 +84,7 @@ mod tests {
             stack: None,
             labels: BTreeMap::new(),
             anonymous_volumes: Vec::new(),
+            task_state: None,
         };
         let inventory = [object(&dead, Kind::Service), object(&live, Kind::Service), object(&dead, Kind::Secret)];
         let plan = plan_reap(&inventory, |run| *run == live);

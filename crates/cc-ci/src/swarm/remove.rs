@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::inventory::{Kind, Object, Scope};
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, TaskPhase};
 use crate::domain::{Leftover, StackName};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
@@ -51,20 +51,24 @@ impl Engine {
     /// # Errors
     /// If the engine does not answer at the end. Objects that resist until `limit` are leftovers, not errors.
     pub async fn remove(&self, scope: &Scope, limit: Duration) -> Result<Removal, EngineError> {
-        self.remove_kinds(scope, &Kind::ALL, limit).await
+        self.remove_until(scope, everything, limit).await
     }
 
-    /// Removes services, tasks, containers and volumes of a stack and leaves its networks, secrets and configs, so that it can be
-    /// deployed again at once, without data.
+    /// Removes services, containers and volumes of a stack and leaves its networks, secrets and configs, so that it can be
+    /// deployed again at once, without data. Swarm's records of dead tasks may linger for some seconds.
     ///
     /// # Errors
     /// If the engine does not answer at the end. Objects that resist until `limit` are leftovers, not errors.
     pub async fn wipe_stack(&self, stack: &StackName, limit: Duration) -> Result<Removal, EngineError> {
-        let kinds = [Kind::Service, Kind::Task, Kind::Container, Kind::Volume];
-        self.remove_kinds(&Scope::Stack(stack.clone()), &kinds, limit).await
+        self.remove_until(&Scope::Stack(stack.clone()), holds_data, limit).await
     }
 
-    async fn remove_kinds(&self, scope: &Scope, kinds: &[Kind], limit: Duration) -> Result<Removal, EngineError> {
+    async fn remove_until(
+        &self,
+        scope: &Scope,
+        concerns: fn(&Object) -> bool,
+        limit: Duration,
+    ) -> Result<Removal, EngineError> {
         let started = Instant::now();
         let mut seen: HashSet<(Kind, String)> = HashSet::new();
         let mut anonymous: BTreeMap<String, Object> = BTreeMap::new();
@@ -72,7 +76,7 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let late = started.elapsed() >= limit;
-            let left = match self.left(scope, kinds, &mut anonymous).await {
+            let left = match self.left(scope, concerns, &mut anonymous).await {
                 Ok(left) => left,
                 Err(error) if late => return Err(error),
                 // An engine that is away for a moment is asked again.
@@ -101,17 +105,17 @@ impl Engine {
     async fn left(
         &self,
         scope: &Scope,
-        kinds: &[Kind],
+        concerns: fn(&Object) -> bool,
         anonymous: &mut BTreeMap<String, Object>,
     ) -> Result<Vec<Object>, EngineError> {
         let mut left = self.inventory(scope).await?;
-        left.retain(|object| kinds.contains(&object.kind));
+        left.retain(concerns);
         for object in &left {
             for name in &object.anonymous_volumes {
                 anonymous.entry(name.clone()).or_insert_with(|| nameless(name, object));
             }
         }
-        if left.iter().any(|object| object.kind == Kind::Container) || !kinds.contains(&Kind::Volume) {
+        if left.iter().any(|object| object.kind == Kind::Container) {
             return Ok(left);
         }
         for (name, volume) in std::mem::take(anonymous) {
@@ -151,6 +155,20 @@ impl Engine {
     }
 }
 
+fn everything(_: &Object) -> bool {
+    true
+}
+
+/// What a wipe has to see gone: data and whatever could still write it. A task that has not started yet may still make a
+/// container; one that has is known by its container.
+fn holds_data(object: &Object) -> bool {
+    match object.kind {
+        Kind::Service | Kind::Container | Kind::Volume => true,
+        Kind::Task => object.task_state.is_some_and(|state| state < TaskPhase::Running),
+        Kind::Network | Kind::Secret | Kind::Config => false,
+    }
+}
+
 fn nameless(name: &str, container: &Object) -> Object {
     Object {
         kind: Kind::Volume,
@@ -177,4 +195,56 @@ fn leftovers(left: &[Object], words: &BTreeMap<(Kind, String), String>) -> Vec<L
             why: words.get(&(object.kind, object.id.clone())).cloned().unwrap_or_default(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RunId;
+
+    fn object(kind: Kind, name: &str, task_state: Option<TaskPhase>) -> Object {
+        Object {
+            kind,
+            id: name.into(),
+            name: name.into(),
+            run: RunId::new(1_795_000_000, 7),
+            stack: None,
+            labels: BTreeMap::new(),
+            anonymous_volumes: Vec::new(),
+            task_state,
+        }
+    }
+
+    #[test]
+    fn services_go_alone_and_first() {
+        let left = [object(Kind::Service, "s", None), object(Kind::Container, "c", None)];
+        assert_eq!(turn(&left).map(|o| o.kind).collect::<Vec<_>>(), [Kind::Service]);
+        assert_eq!(turn(&left[1..]).map(|o| o.kind).collect::<Vec<_>>(), [Kind::Container]);
+    }
+
+    #[test]
+    fn a_wipe_waits_for_whatever_can_write_and_keeps_the_rest() {
+        for (kind, state, waits) in [
+            (Kind::Service, None, true),
+            (Kind::Container, None, true),
+            (Kind::Volume, None, true),
+            (Kind::Task, Some(TaskPhase::Preparing), true),
+            (Kind::Task, Some(TaskPhase::Running), false),
+            (Kind::Task, Some(TaskPhase::Shutdown), false),
+            (Kind::Network, None, false),
+            (Kind::Secret, None, false),
+            (Kind::Config, None, false),
+        ] {
+            assert_eq!(holds_data(&object(kind, "x", state)), waits, "{kind:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn leftovers_carry_the_engines_words() {
+        let left = [object(Kind::Network, "n", None), object(Kind::Volume, "v", None)];
+        let words = BTreeMap::from([((Kind::Network, "n".to_owned()), "in use".to_owned())]);
+        let found = leftovers(&left, &words);
+        assert_eq!((found[0].kind.as_str(), found[0].why.as_str()), ("network", "in use"));
+        assert_eq!((found[1].name.as_str(), found[1].why.as_str()), ("v", ""));
+    }
 }

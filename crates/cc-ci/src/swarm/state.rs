@@ -267,7 +267,7 @@ impl Engine {
         // Services first: a task list that is newer than its service can only show more than is judged.
         let services = self.docker.list_services(Some(services)).await.map_err(self.error("the list of services"))?;
         let tasks = self.docker.list_tasks(Some(tasks)).await.map_err(self.error("the list of tasks"))?;
-        Ok(assemble(stack.as_str(), services, tasks, Timestamp::now()))
+        Ok(assemble(stack.as_str(), services, tasks, super::now()))
     }
 }
 
@@ -355,7 +355,7 @@ fn same_template(task: &TaskSpec, service: &TaskSpec) -> bool {
         && task.force_update.unwrap_or(0) == service.force_update.unwrap_or(0)
 }
 
-fn phase(state: Option<ApiTaskState>) -> TaskPhase {
+pub(super) fn phase(state: Option<ApiTaskState>) -> TaskPhase {
     match state {
         Some(ApiTaskState::ALLOCATED) => TaskPhase::Allocated,
         Some(ApiTaskState::PENDING) => TaskPhase::Pending,

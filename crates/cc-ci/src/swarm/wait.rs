@@ -136,7 +136,7 @@ impl<'a> Looker<'a> {
                 if self.watch.is_some_and(|watch| watch.epoch() != self.epoch) {
                     return Judgement::Failed(Signal::EngineRestarted);
                 }
-                judge(self.expectation, &self.history, &self.snapshot, Timestamp::now())
+                judge(self.expectation, &self.history, &self.snapshot, super::now())
             }
             Err(error) => self.silence(&error),
         }
@@ -144,7 +144,7 @@ impl<'a> Looker<'a> {
 
     /// An engine that does not answer may be restarting; only a long silence is the end.
     fn silence(&mut self, error: &EngineError) -> Judgement {
-        let now = Timestamp::now();
+        let now = super::now();
         let since = *self.silent_since.get_or_insert(now);
         if now.duration_since(since).unsigned_abs() >= ENGINE_PATIENCE {
             return Judgement::Failed(Signal::EngineGone { message: error.to_string() });
