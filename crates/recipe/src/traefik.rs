@@ -20,6 +20,8 @@ pub struct Route {
     pub protocol: Protocol,
     /// Host names of `Host(…)` or `HostSNI(…)`, lower case, in order of appearance.
     pub hosts: Vec<String>,
+    /// Arguments of `HostRegexp(…)`, as written.
+    pub host_patterns: Vec<String>,
     /// First `PathPrefix(…)` or `Path(…)`, if any.
     pub path_prefix: Option<String>,
     /// Port inside the container, from `…loadbalancer.server.port`.
@@ -61,11 +63,13 @@ impl Protocol {
 pub struct Rule {
     /// Host names, lower case.
     pub hosts: Vec<String>,
+    /// Arguments of `HostRegexp(…)` and `HostSNIRegexp(…)`.
+    pub patterns: Vec<String>,
     /// Path prefixes and paths.
     pub paths: Vec<String>,
-    /// True when every way to match needs one of `hosts`. False for a rule that also matches other hosts.
+    /// True when every way to match needs one of `hosts` or `patterns`. False for a rule that also matches other hosts.
     pub bound_to_hosts: bool,
-    /// Matchers whose reach cannot be told (`HostRegexp`, unknown words).
+    /// Parts whose reach cannot be told.
     pub unclear: Vec<String>,
 }
 
@@ -118,6 +122,7 @@ fn of_protocol(service: &str, labels: &Labels, protocol: Protocol) -> Vec<Route>
                 router: router.to_owned(),
                 protocol,
                 hosts: rule.hosts,
+                host_patterns: rule.patterns,
                 path_prefix: rule.paths.into_iter().next(),
                 port,
                 entrypoints: list(options.get("entrypoints")),
@@ -143,7 +148,7 @@ pub fn parse_rule(text: &str) -> Rule {
         parser.rule.unclear.push(text.trim().to_owned());
     }
     let mut rule = parser.rule;
-    rule.bound_to_hosts = bound && rule.unclear.is_empty() && !rule.hosts.is_empty();
+    rule.bound_to_hosts = bound && rule.unclear.is_empty() && !(rule.hosts.is_empty() && rule.patterns.is_empty());
     rule
 }
 
@@ -163,7 +168,7 @@ fn tokens(text: &str) -> Vec<Token> {
             '`' | '"' | '\'' => {
                 let inner: String = chars.by_ref().take_while(|inner| *inner != c).collect();
                 // Escapes could hide another host: such a text is left for what it is, a word that nobody knows.
-                tokens.push(if inner.contains('\\') { Token::Word(inner) } else { Token::Text(inner) });
+                tokens.push(if c != '`' && inner.contains('\\') { Token::Word(inner) } else { Token::Text(inner) });
             }
             '&' | '|' => {
                 if chars.peek() == Some(&c) {
@@ -218,9 +223,10 @@ impl RuleParser {
 
     fn term_inner(&mut self) -> bool {
         if self.sign('!') {
-            let known = self.rule.hosts.len();
+            let (hosts, patterns) = (self.rule.hosts.len(), self.rule.patterns.len());
             self.term();
-            self.rule.hosts.truncate(known);
+            self.rule.hosts.truncate(hosts);
+            self.rule.patterns.truncate(patterns);
             return false;
         }
         if self.sign('(') {
@@ -250,8 +256,8 @@ impl RuleParser {
                 false
             }
             "hostregexp" | "hostsniregexp" => {
-                self.rule.unclear.push(word);
-                false
+                self.rule.patterns.extend(arguments);
+                self.rule.patterns.iter().all(|pattern| !pattern.is_empty())
             }
             "pathregexp" | "headers" | "header" | "headersregexp" | "headerregexp" | "method" | "query" | "queryregexp" | "clientip" | "alpn" => false,
             _ => {
@@ -307,8 +313,10 @@ mod tests {
             ("Host(`a.b`) || PathPrefix(`/x`)", "a.b", "/x", false),
             ("PathPrefix(`/`)", "", "/", false),
             ("!Host(`a.b`)", "", "", false),
-            ("HostRegexp(`.*`)", "", "", false),
-            ("Host(`a.b`) || HostRegexp(`.*`)", "a.b", "", false),
+            ("HostRegexp(`.*`)", "", "", true),
+            ("Host(`a.b`) || HostRegexp(`.*`)", "a.b", "", true),
+            ("!HostRegexp(`.*`)", "", "", false),
+            ("HostRegexp()", "", "", false),
             ("Host(`a.b`) && Magic(`x`)", "a.b", "", false),
             ("Host(``)", "", "", false),
             ("Host()", "", "", false),

@@ -57,7 +57,7 @@ fn waivers_are_what_lets_a_recipe_pass() {
     tree.insert("policy.json", "{}");
     let refusal = plan_fixture(&tree).unwrap_err();
     let codes: BTreeSet<&str> = refusal.errors().map(|finding| finding.code.as_ref()).collect();
-    assert_eq!(codes, BTreeSet::from(["P001", "P014", "P015", "P027", "P033", "P037", "P043", "P044", "C010"]));
+    assert_eq!(codes, BTreeSet::from(["P001", "P014", "P015", "P027", "P033", "P037", "P043", "P044", "C010", "P002", "P003", "P004", "P019", "P023", "P035"]));
     assert!(policy_of(&tree).binds.is_empty() && overlays_of(&tree).is_empty());
 }
 

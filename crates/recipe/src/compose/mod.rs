@@ -18,6 +18,7 @@ pub use model::*;
 use crate::finding::{Finding, Place};
 use crate::interpolate::{self, Env};
 use crate::plan::Overlay;
+use crate::policy::Policy;
 use crate::tree::{Tree, TreeError};
 use crate::yaml::{self, Key, Node, Pos, Value};
 
@@ -32,14 +33,14 @@ const DURATIONS: [&str; 8] = ["interval", "timeout", "start_period", "start_inte
 
 /// Reads `files` of the recipe in order, each on its own. Findings of all files are collected; a file that cannot be read yields none.
 ///
-/// `duration_variables` allows a variable in a duration.
-pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, duration_variables: bool) -> (Vec<Compose>, Vec<Finding>) {
+/// The policy says which keys that Swarm ignores may be there, and whether a duration may be a variable.
+pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, policy: &Policy) -> (Vec<Compose>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut loaded: Vec<Compose> = Vec::new();
-    let base = base_folder(files);
+    let context = service::Context { tree, env, base: base_folder(files), policy };
     for file in files {
         match tree.text(file) {
-            Ok(text) => loaded.extend(load_one(tree, base, file, text, env, duration_variables, &mut findings)),
+            Ok(text) => loaded.extend(load_one(&context, file, text, &mut findings)),
             Err(error) => {
                 let (code, remedy) = match &error {
                     TreeError::Outside(_) => ("P021", "name files of the recipe in COMPOSE_FILE"),
@@ -51,7 +52,7 @@ pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, dura
         }
     }
     for overlay in overlays {
-        loaded.extend(load_one(tree, base, &overlay.name, &overlay.text, env, duration_variables, &mut findings));
+        loaded.extend(load_one(&context, &overlay.name, &overlay.text, &mut findings));
     }
     let first = loaded.iter().map(|compose| compose.version.clone()).next().flatten();
     for compose in &loaded {
@@ -71,7 +72,7 @@ fn normal_version(version: Option<&str>) -> &str {
     }
 }
 
-fn load_one(tree: &Tree, base: &str, file: &str, text: &str, env: &Env, duration_variables: bool, findings: &mut Vec<Finding>) -> Option<Compose> {
+fn load_one(context: &service::Context<'_>, file: &str, text: &str, findings: &mut Vec<Finding>) -> Option<Compose> {
     let mut root = match yaml::load(file, text) {
         Ok(root) => root,
         Err(error) => {
@@ -85,12 +86,12 @@ fn load_one(tree: &Tree, base: &str, file: &str, text: &str, env: &Env, duration
         return None;
     }
     let mut reader = Reader { file, findings };
-    if !duration_variables {
+    if !context.policy.duration_variables {
         duration_variables_in(&root, &mut reader);
     }
     let mut unset = BTreeSet::new();
-    interpolate_node(&mut root, env, &mut reader, &mut unset);
-    Some(read_root(&mut reader, &service::Context { tree, env, base }, &root))
+    interpolate_node(&mut root, context.env, &mut reader, &mut unset);
+    Some(read_root(&mut reader, context, &root))
 }
 
 fn read_root(reader: &mut Reader<'_>, context: &service::Context<'_>, root: &Node) -> Compose {

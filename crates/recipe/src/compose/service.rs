@@ -9,7 +9,7 @@ use crate::compose::reader::{Cast, Reader};
 use crate::compose::{deploy, short};
 use crate::finding::Place;
 use crate::interpolate::Env;
-use crate::policy::Rule;
+use crate::policy::{Policy, Rule};
 use crate::tree::{Tree, TreeError};
 use crate::yaml::{Key, Node, Typed, Value};
 
@@ -19,7 +19,12 @@ pub(super) struct Context<'a> {
     pub(super) env: &'a Env,
     /// Folder against which relative paths resolve, with a slash at its end, or nothing.
     pub(super) base: &'a str,
+    pub(super) policy: &'a Policy,
 }
+
+/// Keys that give power over the host to a plain container, but that Swarm does not know.
+const SWARM_IGNORES: [&str; 11] =
+    ["build", "cgroup_parent", "cgroupns_mode", "devices", "ipc", "network_mode", "pid", "privileged", "restart", "security_opt", "userns_mode"];
 
 /// Keys that docker/cli refuses, or that give a container power over the host. They are judged before interpolation.
 pub(super) fn forbidden(key: &str) -> Option<Rule> {
@@ -48,6 +53,10 @@ pub(super) fn read(reader: &mut Reader<'_>, context: &Context<'_>, name: &Key, n
     for (key, value) in reader.map(node, &what) {
         let path = format!("{what}.{}", key.text);
         service.places.insert(key.text.clone(), reader.place(key.pos));
+        if SWARM_IGNORES.contains(&key.text.as_str()) && context.policy.ignored_keys.contains(&key.text) {
+            reader.note("C011", key.pos, format!("{path} is ignored by Swarm and left out, as the policy allows"), "remove it");
+            continue;
+        }
         if let Some(rule) = forbidden(&key.text) {
             reader.refuse(rule, key.pos, &path);
             continue;

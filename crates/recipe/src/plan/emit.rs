@@ -36,7 +36,12 @@ pub(super) fn emit(compose: &Compose, emission: &Emission<'_>) -> String {
     let mut volumes = MapOut::default();
     for (key, volume) in &compose.volumes {
         let mut out = MapOut::default();
-        out.pairs("labels", &emission.labelled(&volume.labels));
+        if volume.external {
+            out.put("external", Out::Bool(true));
+            out.text("name", volume.name.as_ref());
+        } else {
+            out.pairs("labels", &emission.labelled(&volume.labels));
+        }
         volumes.put(key, out.done());
     }
     root.map("volumes", volumes);

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::app_env::compose_files;
-use crate::compose::{self, Compose, FileObject, MountKind, Network};
+use crate::compose::{self, Compose, FileObject, MountKind, Network, Volume};
 use crate::env::EnvSample;
 use crate::finding::{Finding, Place};
 use crate::labels;
@@ -61,7 +61,7 @@ fn build(input: &PlanInput<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
         return None;
     }
     let base = compose::base_folder(&files).to_owned();
-    let (loaded, found) = compose::load(input.tree, &files, input.overlays, &env, input.policy.duration_variables);
+    let (loaded, found) = compose::load(input.tree, &files, input.overlays, &env, input.policy);
     findings.extend(found);
     overlays_choose_no_image(input, &loaded, findings);
     let mut compose = compose::merge(loaded)?;
@@ -84,8 +84,8 @@ fn build(input: &PlanInput<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
     Some(Plan {
         compose_yaml: emit::emit(&compose, &emission),
         files,
-        services: compose.services.iter().map(|(name, service)| services::plan(input.stack, name, service)).collect(),
-        volumes: compose.volumes.keys().map(|key| VolumePlan { key: key.clone(), name: format!("{}_{key}", input.stack) }).collect(),
+        services: compose.services.iter().map(|(name, service)| services::plan(input.stack, name, service, &compose.volumes)).collect(),
+        volumes: volume_plans(&compose, input.stack),
         networks: network_plans(&compose, input.stack, &external_networks),
         secrets,
         configs: config_plans(&compose, input.stack, &base, &contents),
@@ -228,7 +228,7 @@ fn networks(compose: &mut Compose, input: &PlanInput<'_>) -> BTreeMap<String, St
 
 /// Names that Swarm would make itself are dropped; the others are checked against its rules.
 fn settle_names(compose: &mut Compose, stack: &str, findings: &mut Vec<Finding>) {
-    compose.volumes.values_mut().for_each(|volume| volume.name = None);
+    compose.volumes.values_mut().filter(|volume| !volume.external).for_each(|volume| volume.name = None);
     compose.networks.values_mut().for_each(|network| network.name = None);
     for (section, objects) in [("secrets", &compose.secrets), ("configs", &compose.configs)] {
         for (key, object) in objects.iter().filter(|(_, object)| section == "configs" || !object.external) {
@@ -264,6 +264,16 @@ fn app_labels(compose: &Compose, stack: &str, findings: &mut Vec<Finding>) -> (O
         }
     }
     (version, timeout)
+}
+
+fn volume_plans(compose: &Compose, stack: &str) -> Vec<VolumePlan> {
+    compose.volumes.iter().map(|(key, volume)| VolumePlan { key: key.clone(), name: volume_name(stack, key, volume), external: volume.external }).collect()
+}
+
+/// The name of a volume in the engine. Only an external one keeps the name that the recipe gave.
+fn volume_name(stack: &str, key: &str, volume: &Volume) -> String {
+    let external = if volume.external { volume.name.clone() } else { None };
+    external.unwrap_or_else(|| format!("{stack}_{key}"))
 }
 
 fn network_plans(compose: &Compose, stack: &str, external: &BTreeMap<String, String>) -> Vec<NetworkPlan> {

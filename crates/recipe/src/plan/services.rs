@@ -1,10 +1,11 @@
 //! Says of each service what the harness needs to know, with Docker's defaults filled in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::compose::{Healthcheck, MountKind, RestartPolicy, Service, UpdateConfig};
+use crate::compose::{Healthcheck, MountKind, RestartPolicy, Service, UpdateConfig, Volume};
 use crate::labels;
-use crate::plan::{FailureAction, HealthPlan, MountPlan, RestartCondition, RestartPlan, ServicePlan, UpdateOrder, UpdatePlan};
+use crate::plan::{FailureAction, HealthPlan, MountPlan, RestartCondition, RestartPlan, ServicePlan, UpdateOrder, UpdatePlan, volume_name};
 use crate::traefik;
 
 /// Docker's default for `stop_grace_period`.
@@ -18,13 +19,14 @@ const HEALTH_TIME: Duration = Duration::from_secs(30);
 /// Docker's default for a healthcheck's retries.
 const HEALTH_RETRIES: u64 = 3;
 
-pub(super) fn plan(stack: &str, name: &str, service: &Service) -> ServicePlan {
+pub(super) fn plan(stack: &str, name: &str, service: &Service, volumes: &BTreeMap<String, Volume>) -> ServicePlan {
     let mut mounts = Vec::new();
     let (mut anonymous, mut tmpfs) = (Vec::new(), Vec::new());
     for mount in &service.volumes {
         match &mount.kind {
             MountKind::Volume { key, .. } => {
-                mounts.push(MountPlan { volume: key.clone(), full_name: format!("{stack}_{key}"), target: mount.target.clone(), read_only: mount.read_only });
+                let full_name = volumes.get(key).map_or_else(|| format!("{stack}_{key}"), |volume| volume_name(stack, key, volume));
+                mounts.push(MountPlan { volume: key.clone(), full_name, target: mount.target.clone(), read_only: mount.read_only });
             }
             MountKind::Anonymous => anonymous.push(mount.target.clone()),
             MountKind::Tmpfs { .. } => tmpfs.push(mount.target.clone()),

@@ -227,8 +227,10 @@ pub enum RestartCondition {
 pub struct VolumePlan {
     /// Compose key.
     pub key: String,
-    /// Name in the engine: `<stack>_<key>`.
+    /// Name in the engine: `<stack>_<key>`, or the name of an external volume that the policy allowed.
     pub name: String,
+    /// Made by somebody else: must be neither filled nor removed.
+    pub external: bool,
 }
 
 /// A network of a plan.

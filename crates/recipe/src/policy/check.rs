@@ -60,6 +60,9 @@ pub(crate) fn check(compose: &mut Compose, scope: &Scope<'_>, findings: &mut Vec
     for (key, volume) in &compose.volumes {
         let mut judge = Judge { scope, findings, what: format!("volumes.{key}") };
         if volume.external {
+            if volume.name.as_deref().is_some_and(|name| scope.policy.external.contains(name)) {
+                continue;
+            }
             judge.refuse(Rule::ExternalVolume, &volume.place, "external");
         } else if volume.name.as_deref().is_some_and(|name| !scope.owns(name)) {
             judge.refuse(Rule::VolumeName, &volume.place, "name");
@@ -152,6 +155,9 @@ impl Judge<'_, '_> {
         let normal = source.strip_prefix('/').map(|rest| format!("/{}", tree::normalise(rest).unwrap_or_default()));
         let socket = ["docker.sock", "containerd.sock", "podman.sock", "crio.sock"].iter().any(|name| source.trim_end_matches('/').ends_with(name));
         let holds_socket = matches!(normal.as_deref(), Some("/" | "/run" | "/var" | "/var/run" | "/run/docker" | "/var/run/docker" | "/run/containerd"));
+        if socket && self.scope.policy.engine_socket && normal.as_deref() == Some(source) {
+            return;
+        }
         if socket || holds_socket {
             self.refuse(Rule::EngineSocket, place, &format!("volumes: {source}"));
         } else if normal.as_deref() != Some(source) || !self.scope.policy.binds.contains(source) {
@@ -328,7 +334,7 @@ impl Judge<'_, '_> {
     fn object(&mut self, object: &FileObject) {
         let place = object.name_place.as_ref().unwrap_or(&object.place).clone();
         match (object.external, object.name.as_deref()) {
-            (true, name) if !name.is_some_and(|name| self.scope.owns(name)) => self.refuse(Rule::ForeignObject, &place, "external"),
+            (true, name) if !name.is_some_and(|name| self.scope.owns(name) || self.scope.policy.external.contains(name)) => self.refuse(Rule::ForeignObject, &place, "external"),
             (false, Some(name)) if !self.scope.owns(name) => self.refuse(Rule::ForeignName, &place, "name"),
             _ => {}
         }

@@ -22,6 +22,12 @@ pub struct Policy {
     pub ports: BTreeSet<u16>,
     /// Host paths that may be bound, exactly as the recipe writes them. The engine's socket is never among them.
     pub binds: BTreeSet<String>,
+    /// Allows the engine's socket itself (never a folder that holds it), for a proxy or a backup tool. Such a recipe is root on this host.
+    pub engine_socket: bool,
+    /// Keys that Swarm ignores and that may stand in the recipe, for example `privileged` or `devices`. They are still left out.
+    pub ignored_keys: BTreeSet<String>,
+    /// Names of external volumes, secrets and configs of other stacks that may be used.
+    pub external: BTreeSet<String>,
     /// Capabilities beyond Docker's default set, without `CAP_`.
     pub capabilities: BTreeSet<String>,
     /// Kernel settings (`sysctls`) that are allowed, by name.
@@ -69,6 +75,9 @@ impl Default for Policy {
         Self {
             ports: BTreeSet::new(),
             binds: BTreeSet::new(),
+            engine_socket: false,
+            ignored_keys: BTreeSet::new(),
+            external: BTreeSet::new(),
             capabilities: BTreeSet::new(),
             sysctls: BTreeSet::new(),
             registries: BTreeSet::new(),

@@ -65,6 +65,9 @@ fn hosts(scope: &Scope<'_>, findings: &mut Vec<Finding>, route: &Route, place: &
             findings.push(Rule::ForeignHost.refuse(place, &format!("{what} asks for {host}")));
         }
     }
+    for pattern in route.host_patterns.iter().filter(|pattern| !own_pattern(scope, pattern)) {
+        findings.push(Rule::ForeignHost.refuse(place, &format!("{what} asks for hosts like {pattern}")));
+    }
     if traefik::parse_rule(&route.rule).bound_to_hosts {
         return;
     }
@@ -84,12 +87,23 @@ fn own_host(scope: &Scope<'_>, host: &str) -> bool {
     below(host, &domain) || NOBODYS.iter().any(|nobody| below(host, nobody)) || scope.policy.hosts.iter().any(|allowed| host == allowed.to_ascii_lowercase())
 }
 
+/// True for a pattern that only matches names below DOMAIN: `{name:regex}.DOMAIN`, or a regular expression that ends with `\.DOMAIN$`.
+fn own_pattern(scope: &Scope<'_>, pattern: &str) -> bool {
+    let Some(domain) = scope.env.get("DOMAIN").filter(|domain| !domain.is_empty()) else { return false };
+    let braces = pattern.strip_suffix(domain.as_str()).and_then(|front| front.strip_suffix("}.")).is_some_and(|front| front.starts_with('{') && !front[1..].contains(['{', '}']));
+    let expression = format!(r"\.{}$", regex::escape(domain));
+    let anchored = !pattern.contains(['|', '\n']) && [expression.clone(), expression.replace(r"\-", "-")].iter().any(|end| pattern.ends_with(end));
+    braces || anchored
+}
+
 fn backend<'l>(scope: &Scope<'_>, findings: &mut Vec<Finding>, route: &Route, place: &Place, what: &str, labels: impl Iterator<Item = &'l String>) {
     let Some(target) = &route.target else { return };
     let (service, provider) = target.split_once('@').unwrap_or((target, "swarm"));
     let prefix = format!("traefik.{}.services.{service}.", protocol(route.protocol)).to_ascii_lowercase();
     let declared = labels.map(|label| label.to_ascii_lowercase()).any(|label| label.starts_with(&prefix));
-    let own = ["swarm", "docker"].contains(&provider) && (declared || service == scope.stack || scope.owns(service) || service.strip_prefix(scope.stack).is_some_and(|rest| rest.starts_with('-')));
+    // A recipe that may hold the engine's socket is the proxy itself, and the inner services are its own.
+    let inner = provider == "internal" && scope.policy.engine_socket;
+    let own = inner || ["swarm", "docker"].contains(&provider) && (declared || service == scope.stack || scope.owns(service) || service.strip_prefix(scope.stack).is_some_and(|rest| rest.starts_with('-')));
     if !own {
         findings.push(Rule::ForeignBackend.refuse(place, &format!("{what} uses {target}")));
     }

@@ -70,7 +70,7 @@ pub enum Rule {
 struct Text(&'static str, &'static str, &'static str);
 
 const NEVER: &str = "this cannot be allowed";
-const IGNORED: &str = "Swarm ignores it today, another engine would honour it; remove it, this cannot be allowed";
+const IGNORED: &str = "Swarm ignores it, another engine would honour it: remove it, or list the key under `ignored_keys` of this recipe's policy, which leaves it out";
 
 impl Rule {
     /// Every rule, in the order of their codes.
@@ -169,7 +169,7 @@ impl Rule {
     fn text(self) -> Text {
         match self {
             Rule::BindMount => Text("P001", "a bind mount reads or writes the host's files", "use a named volume, or list the path under `binds` of this recipe's policy"),
-            Rule::EngineSocket => Text("P002", "who holds the engine's socket is root on the host", NEVER),
+            Rule::EngineSocket => Text("P002", "who holds the engine's socket is root on the host", "set `engine_socket` in this recipe's policy if the host holds nothing else; a folder around the socket cannot be allowed"),
             Rule::Privileged => Text("P003", "a privileged container is root on the host", IGNORED),
             Rule::Devices => Text("P004", "devices reach the host's hardware and disks", IGNORED),
             Rule::NetworkMode => Text("P005", "another network mode shares the host's or another container's network", IGNORED),
@@ -178,7 +178,7 @@ impl Rule {
             Rule::SecurityOpt => Text("P008", "security options switch off confinement", IGNORED),
             Rule::UserNamespace => Text("P009", "a user namespace mode can make container root host root", IGNORED),
             Rule::CgroupParent => Text("P010", "another cgroup escapes the limits of the run", IGNORED),
-            Rule::Build => Text("P011", "a build runs the recipe's commands on the host", "name a published image instead"),
+            Rule::Build => Text("P011", "a build runs the recipe's commands on the host", IGNORED),
             Rule::Extends => Text("P012", "`extends` takes services from other files, which Swarm refuses", "use a compose overlay in COMPOSE_FILE"),
             Rule::VolumesFrom => Text("P013", "`volumes_from` and `volume_driver` are refused by Swarm", "declare a named volume"),
             Rule::Capability => Text("P014", "a capability beyond Docker's default set weakens the container", "list it under `capabilities` of this recipe's policy"),
@@ -186,11 +186,11 @@ impl Rule {
             Rule::Ulimit => Text("P016", "a high ulimit lets one container exhaust the host", "lower it, or raise the ceiling in this recipe's policy"),
             Rule::DriverOpts => Text("P017", "options of the local driver are a hidden bind or network mount", NEVER),
             Rule::VolumeDriver => Text("P018", "another volume driver runs code on the host", "use the local driver"),
-            Rule::ExternalVolume => Text("P019", "an external volume holds the data of somebody else", "declare the volume in the recipe"),
+            Rule::ExternalVolume => Text("P019", "an external volume holds the data of somebody else", "declare the volume in the recipe, or list its name under `external` of this recipe's policy"),
             Rule::VolumeName => Text("P020", "a fixed volume name reaches the data of another stack", "drop `name`, Swarm puts the stack's name in front"),
             Rule::FileOutside => Text("P021", "only files of the recipe itself are handed to a container", "commit the file and name it by a relative path"),
             Rule::FileLink => Text("P022", "a symbolic link may point at a file of the host", "commit the file itself"),
-            Rule::ForeignObject => Text("P023", "an external secret or config of that name belongs to another stack", "start its name with ${STACK_NAME}_"),
+            Rule::ForeignObject => Text("P023", "an external secret or config of that name belongs to another stack", "start its name with ${STACK_NAME}_, or list it under `external` of this recipe's policy"),
             Rule::ForeignName => Text("P024", "a name without the stack's in front can overwrite an object of another stack", "start its name with ${STACK_NAME}_"),
             Rule::EnvFile => Text("P025", "only env files of the recipe itself are read", "commit the file and name it by a relative path"),
             Rule::EmptyHost => Text("P026", "a route without a host name matches every host or none", "is DOMAIN set and used in the rule?"),
