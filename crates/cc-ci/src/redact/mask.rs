@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_secret_added_later_is_masked_by_writers_that_exist() {
         let redactor = Redactor::default();
-        let mut writer = redactor.clone().writer(Vec::new());
+        let mut writer = redactor.writer(Vec::new());
         writer.write_all(b"before laterlater ").unwrap();
         redactor.add("later", &SecretValue::new("laterlater"));
         writer.write_all(b"after laterlater").unwrap();

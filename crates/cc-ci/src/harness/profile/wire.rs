@@ -106,8 +106,7 @@ struct Tests {
 pub(super) fn parse(file: &str, text: &str) -> Result<Profile, ProfileError> {
     let reader = Reader { file, text };
     let wire: File = toml::from_str(text).map_err(|error| reader.syntax(&error))?;
-    let mut profile = Profile::default();
-    profile.env = reader.env("app.env", wire.app.env)?;
+    let mut profile = Profile { env: reader.env("app.env", wire.app.env)?, ..Profile::default() };
     profile.timeout = reader.seconds("app.timeout", wire.app.timeout, 1..=DAY)?;
     if let Some(path) = reader.path("http.path", wire.http.path)? {
         profile.http.path = path;
@@ -143,7 +142,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Profile, ProfileError> {
         profile.screenshot_path = path;
     }
     for (name, secret) in wire.secrets {
-        let rule = reader.secret(&name, secret)?;
+        let rule = reader.secret(&name, &secret)?;
         profile.secrets.insert(name, rule);
     }
     if let Some(timeout) = reader.seconds("tests.timeout", wire.tests.timeout, 1..=DAY)? {
@@ -294,7 +293,7 @@ impl Reader<'_> {
         }
     }
 
-    fn secret(&self, name: &str, secret: Spanned<Secret>) -> Result<SecretRule, ProfileError> {
+    fn secret(&self, name: &str, secret: &Spanned<Secret>) -> Result<SecretRule, ProfileError> {
         let say = |message: String| self.error(Some(secret.span().start), message);
         let Secret { value, length, charset } = secret.get_ref();
         match (value, length) {
