@@ -19,6 +19,9 @@ const LINE_CHARS: usize = 400;
 /// Least free memory with which a host still works, in bytes.
 const MEMORY_FLOOR: u64 = 96 * 1024 * 1024;
 
+/// Load average per CPU above which a host is crowded.
+const LOAD_PER_CPU: f64 = 3.75;
+
 /// Least free disk with which an engine still works, in bytes.
 const DISK_FLOOR: u64 = 64 * 1024 * 1024;
 
@@ -258,12 +261,16 @@ fn depends_on_time(signal: &Signal) -> bool {
     }
 }
 
-/// Whether time-outs mean nothing on such a host: half of the time somebody waited for it, or memory was all but gone.
+/// Whether time-outs mean nothing on such a host: somebody waited for it nearly all of the time, or memory was all but gone.
+///
+/// Pressure on the CPU alone says little (three busy loops on two CPUs are 100 %), so many must be waiting as well: the same
+/// load per CPU that Zuul takes no more work at, and half as much again.
 fn is_overloaded(load: &HostLoad) -> bool {
+    let crowded = load.load_max >= LOAD_PER_CPU * f64::from(u32::try_from(load.cpus.max(1)).unwrap_or(u32::MAX));
     let over = |figure: Option<crate::domain::Pressure>, mean: f64, max: f64| {
         figure.is_some_and(|pressure| pressure.mean >= mean || pressure.max >= max)
     };
-    over(load.cpu, 60.0, 95.0)
+    (crowded && over(load.cpu, 90.0, 98.0))
         || over(load.io, 50.0, 90.0)
         || over(load.memory, 20.0, 50.0)
         || (load.memory_available_min > 0 && load.memory_available_min < MEMORY_FLOOR)

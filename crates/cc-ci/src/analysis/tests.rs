@@ -54,8 +54,25 @@ fn paused(cause: Option<Cause>) -> Signal {
 }
 
 fn busy() -> Evidence {
-    let load = HostLoad { cpu: Some(Pressure { mean: 80.0, max: 99.0 }), ..quiet_load() };
+    let load = HostLoad { cpu: Some(Pressure { mean: 95.0, max: 99.0 }), load_max: 9.0, cpus: 2, ..quiet_load() };
     Evidence { load: Some(load), ..Default::default() }
+}
+
+#[test]
+fn a_busy_cpu_alone_is_no_excuse() {
+    let cpu = Some(Pressure { mean: 95.0, max: 99.0 });
+    let sick = tasks(sick());
+    for (load_max, cpus, want) in [
+        (3.0, 2, C::NeverHealthy),
+        (7.0, 2, C::NeverHealthy),
+        (8.0, 2, C::HostOverloaded),
+        (8.0, 4, C::NeverHealthy),
+        (16.0, 4, C::HostOverloaded),
+    ] {
+        let load = HostLoad { cpu, load_max, cpus, ..quiet_load() };
+        let evidence = Evidence { load: Some(load), ..Default::default() };
+        assert_eq!(explain(&sick, &failed(), &evidence).code, want, "load {load_max} on {cpus} CPUs");
+    }
 }
 
 fn quiet_load() -> HostLoad {

@@ -231,6 +231,9 @@ pub struct HostLoad {
     pub memory: Option<Pressure>,
     /// Highest one-minute load average seen.
     pub load_max: f64,
+    /// CPUs of the host that was looked at.
+    #[serde(default)]
+    pub cpus: u64,
     /// Least free memory seen, in bytes.
     pub memory_available_min: u64,
     /// Free bytes on the engine's disk at the end.

@@ -131,6 +131,7 @@ pub(super) fn green() -> Run {
             io: None,
             memory: Some(Pressure::default()),
             load_max: 2.75,
+            cpus: 2,
             memory_available_min: 18_000_000_000,
             disk_free: Some(90_000_000_000),
         },

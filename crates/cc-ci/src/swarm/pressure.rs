@@ -167,6 +167,7 @@ fn load_of<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> HostLoad {
         memory: figure(|s| s.memory),
         load_max: samples.clone().map(|s| s.load).fold(0.0, f64::max),
         memory_available_min: samples.map(|s| s.available).min().unwrap_or(0),
+        cpus: std::thread::available_parallelism().map_or(0, |n| n.get() as u64),
         disk_free: None,
     }
 }

@@ -184,11 +184,25 @@ impl Emission<'_> {
         resources.map("limits", amounts(&limits));
         resources.map("reservations", amounts(&deploy.reservations));
         out.map("resources", resources);
-        if let Some(most) = deploy.max_replicas_per_node {
-            out.put("placement", Out::Map(vec![("max_replicas_per_node".into(), Out::Int(most))]));
-        }
+        out.map("placement", placement(deploy));
         out
     }
+}
+
+/// Where tasks may run, as the recipe says: a constraint that no node satisfies is told by Swarm, and so by the run.
+fn placement(deploy: &Deploy) -> MapOut {
+    let mut out = MapOut::default();
+    if !deploy.constraints.is_empty() {
+        out.put("constraints", Out::List(deploy.constraints.iter().cloned().map(Out::Text).collect()));
+    }
+    if !deploy.preferences.is_empty() {
+        let spread = |to: &String| Out::Map(vec![("spread".into(), Out::Text(to.clone()))]);
+        out.put("preferences", Out::List(deploy.preferences.iter().map(spread).collect()));
+    }
+    if let Some(most) = deploy.max_replicas_per_node {
+        out.put("max_replicas_per_node", Out::Int(most));
+    }
+    out
 }
 
 fn time(out: &mut MapOut, key: &str, value: Option<Duration>) {

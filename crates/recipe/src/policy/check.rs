@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::compose::{Compose, FileObject, MountKind, Network, Service};
 use crate::duration;
-use crate::finding::{Finding, Place, Severity};
+use crate::finding::{Finding, Place};
 use crate::image::Reference;
 use crate::interpolate::Env;
 use crate::labels;
@@ -234,13 +234,6 @@ impl Judge<'_, '_> {
             for (part, _) in over.into_iter().filter(|(_, over)| *over) {
                 self.refuse(Rule::Resources, service.at(&format!("{side}.{part}")), &format!("deploy.resources.{side}.{part}"));
             }
-        }
-        if !service.deploy.constraints.is_empty() || !service.deploy.preferences.is_empty() {
-            let what = format!("{}.deploy.placement", self.what);
-            let finding = Rule::Placement.replaced(service.at("deploy.placement"), &what);
-            self.findings.push(Finding { severity: Severity::Note, ..finding });
-            service.deploy.constraints.clear();
-            service.deploy.preferences.clear();
         }
     }
 

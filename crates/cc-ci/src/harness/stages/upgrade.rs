@@ -5,7 +5,7 @@ use crate::domain::{Fault, Reason, ReasonCode, TestStatus};
 use super::super::instance::{Instance, Mode};
 use super::super::prepare::Version;
 use super::super::record::{Outcome, Recorder, StageRun, StepClock};
-use super::super::witness::Moment;
+use super::super::witness::{Moment, Place};
 use super::install;
 
 /// Deploys the base, puts data in, upgrades, and proves what runs and what is there.
@@ -15,7 +15,7 @@ use super::install;
 pub async fn run(instance: &mut Instance, base: &Version, head: &Version, recorder: &mut Recorder) -> StageRun {
     install::bring_up(instance, base, recorder).await.map_err(|reason| base_broken(*reason, base))?;
     instance.seed(recorder, Moment::First).await?;
-    let volumes = instance.volumes().await?;
+    let before = instance.places()?;
 
     let plan = instance.plan(head, Some(base))?;
     instance.deploy(recorder, head, plan, Mode::Update).await?;
@@ -24,26 +24,34 @@ pub async fn run(instance: &mut Instance, base: &Version, head: &Version, record
     instance.ready(recorder).await?;
     instance.proves_version(recorder, head).await?;
 
-    let clock = StepClock::now();
-    let after = instance.volumes().await?;
-    let moved: Vec<String> = volumes
-        .iter()
-        .filter(|volume| !after.iter().any(|other| other.name == volume.name && other.created == volume.created))
-        .map(|volume| volume.name.clone())
-        .collect();
-    recorder.check("same volumes", &clock, if moved.is_empty() {
-        Ok(format!("{} volumes, none made anew", after.len()))
-    } else {
-        Err(format!("gone or made anew: {}", moved.join(", ")))
-    });
-    if !moved.is_empty() {
-        return Err(Box::new(
-            Reason::new(ReasonCode::VolumesChanged, format!("the upgrade replaced {}", moved.join(", ")))
-                .evidence(moved.iter().map(|name| format!("volume {name} was there before the upgrade"))),
-        ));
-    }
+    same_volumes(instance, &before, recorder)?;
     data_is_there(instance, recorder).await?;
     Ok(Outcome::Pass)
+}
+
+/// Every volume that held data is still mounted. That it is still the same volume and not a new one of its name, the witnesses tell.
+fn same_volumes(instance: &Instance, before: &[Place], recorder: &mut Recorder) -> Result<(), Box<Reason>> {
+    let clock = StepClock::now();
+    let after = instance.places()?;
+    let left: Vec<&str> = before
+        .iter()
+        .filter(|place| !after.iter().any(|other| other.full_name == place.full_name))
+        .map(|place| place.volume.as_str())
+        .collect();
+    recorder.check("same volumes", &clock, if left.is_empty() {
+        Ok(format!("{} volumes, all still mounted", before.len()))
+    } else {
+        Err(format!("no longer mounted: {}", left.join(", ")))
+    });
+    if left.is_empty() {
+        return Ok(());
+    }
+    let now: Vec<&str> = after.iter().map(|place| place.volume.as_str()).collect();
+    Err(Box::new(
+        Reason::new(ReasonCode::VolumesChanged, format!("after the upgrade no service mounts {} any more", left.join(", ")))
+            .evidence(left.iter().map(|name| format!("volume {name} held data before the upgrade")))
+            .evidence([format!("volumes mounted now: {}", if now.is_empty() { "none".to_owned() } else { now.join(", ") })]),
+    ))
 }
 
 /// The witnesses and the suite's verify, after the upgrade.
