@@ -61,7 +61,8 @@ fn busy() -> Evidence {
 #[test]
 fn a_busy_cpu_alone_is_no_excuse() {
     let cpu = Some(Pressure { mean: 95.0, max: 99.0 });
-    let sick = tasks(sick());
+    use ReasonCode as C;
+    let sick = Signal::Tasks { service: "app".into(), cause: Cause::Unhealthy { kills: 2 } };
     for (load_max, cpus, want) in [
         (3.0, 2, C::NeverHealthy),
         (7.0, 2, C::NeverHealthy),
