@@ -1,0 +1,15 @@
+//! The simulator seen from outside: over HTTP, with a real git, and as a receiver of its webhooks.
+//! Nothing here uses a forge client, so that no client's idea of a forge can creep in.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod api;
+mod faults;
+mod git;
+mod hooks;
+mod oauth;
+mod permissions;
+mod pulls;
+mod schema;
+mod statuses;
+mod support;
+mod webhooks;
