@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::api::parse_body;
 use crate::config::Switches;
 use crate::faults::Fault;
-use crate::handle::{DeliveryLog, RequestLog};
+use crate::logs::{DeliveryLog, RequestLog};
 use crate::reply::{Answer, Reply};
 use crate::server::{Asked, Shared, simple};
 use crate::webhook::redeliver;

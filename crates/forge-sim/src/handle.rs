@@ -4,12 +4,10 @@
 //! what the forge would refuse; a refusal is a [`SimError::Refused`]. These calls are not in the
 //! request log, which is for the program under test.
 
-use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
 use axum::http::HeaderMap;
 use base64::Engine;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -17,12 +15,13 @@ use crate::api::{Cx, NewUser, create_user, dispatch};
 use crate::auth::Actor;
 use crate::config::{Config, Switches};
 use crate::faults::Fault;
-use crate::git::{self, GitError};
-use crate::refs::{RefUpdate, moved};
+use crate::git::GitError;
+use crate::logs::{DeliveryLog, RequestLog};
+use crate::stage::RepoHandle;
 use crate::reply::Content;
 use crate::server::Shared;
 use crate::webhook::{Job, redeliver};
-use crate::world::{Delivery, Id, Logged, World, time_text};
+use crate::world::{Id, World};
 
 /// Why the stage could not be set, or the simulator not be started.
 #[derive(Debug, thiserror::Error)]
@@ -52,94 +51,6 @@ pub enum SimError {
     /// The HTTP client for deliveries could not be made.
     #[error("forge-sim: {0}")]
     Http(#[from] reqwest::Error),
-}
-
-/// One request the simulator got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RequestLog {
-    /// RFC 3339.
-    pub at: String,
-    /// In capitals.
-    pub method: String,
-    /// As sent, without the query.
-    pub path: String,
-    /// As sent, without `?`.
-    pub query: String,
-    /// Login of the acting user, `None` when anonymous or refused.
-    pub actor: Option<String>,
-    /// The body as text, up to 64 KiB.
-    pub body: String,
-    /// The status the handler answered, `None` if it was never asked or has not answered.
-    pub status: Option<u16>,
-    /// The fault that hit it.
-    pub fault: Option<String>,
-}
-
-impl From<&Logged> for RequestLog {
-    fn from(it: &Logged) -> Self {
-        Self {
-            at: time_text(it.at),
-            method: it.method.clone(),
-            path: it.path.clone(),
-            query: it.query.clone(),
-            actor: it.actor.clone(),
-            body: it.body.clone(),
-            status: it.status,
-            fault: it.fault.clone(),
-        }
-    }
-}
-
-/// One webhook delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DeliveryLog {
-    /// The task's id, also in the headers.
-    pub uuid: String,
-    /// The hook's number.
-    pub hook: i64,
-    /// Where it went.
-    pub url: String,
-    /// `X-Gitea-Event`.
-    pub event: String,
-    /// `X-Gitea-Event-Type`.
-    pub event_type: String,
-    /// All headers, in order.
-    pub headers: Vec<(String, String)>,
-    /// The JSON that was signed.
-    pub payload: String,
-    /// RFC 3339.
-    pub queued: String,
-    /// How often the bytes were sent.
-    pub sent: u32,
-    /// Status of the receiver's answer.
-    pub status: Option<u16>,
-    /// The receiver's answer.
-    pub response: String,
-    /// Why there was none.
-    pub error: Option<String>,
-    /// The fault that hit it.
-    pub fault: Option<String>,
-}
-
-impl From<&Delivery> for DeliveryLog {
-    fn from(it: &Delivery) -> Self {
-        let result = it.result.as_ref();
-        Self {
-            uuid: it.uuid.clone(),
-            hook: it.hook,
-            url: it.url.clone(),
-            event: it.event.clone(),
-            event_type: it.event_type.clone(),
-            headers: it.headers.clone(),
-            payload: it.payload.clone(),
-            queued: time_text(it.queued),
-            sent: it.sent,
-            status: result.and_then(|r| r.status),
-            response: result.map(|r| r.response.clone()).unwrap_or_default(),
-            error: result.and_then(|r| r.error.clone()),
-            fault: it.fault.clone(),
-        }
-    }
 }
 
 /// A pull request, by repository and number.
@@ -192,7 +103,7 @@ impl Sim {
         &self.admin
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.shared.world()
     }
 
@@ -231,7 +142,7 @@ impl Sim {
         Ok((reply.status, content(reply.content)))
     }
 
-    fn must(&self, login: &str, method: &str, path: &str, body: Value) -> Result<Value, SimError> {
+    pub(crate) fn must(&self, login: &str, method: &str, path: &str, body: Value) -> Result<Value, SimError> {
         let (status, answer) = self.call(login, method, path, body)?;
         if status < 300 {
             return Ok(answer);
@@ -533,97 +444,5 @@ fn content(content: Content) -> Value {
         Content::Empty => Value::Null,
         Content::Text(text) | Content::Html(text) => Value::from(text),
         Content::Bytes(bytes, _) => Value::from(String::from_utf8_lossy(&bytes).into_owned()),
-    }
-}
-
-/// A repository while its stage is set.
-#[derive(Debug)]
-pub struct RepoHandle<'s> {
-    sim: &'s Sim,
-    full_name: String,
-}
-
-impl RepoHandle<'_> {
-    /// `owner/name`.
-    #[must_use]
-    pub fn full_name(&self) -> &str {
-        &self.full_name
-    }
-
-    /// Replaces branches and tags by those of a git repository on this machine.
-    ///
-    /// # Errors
-    /// When git cannot read it.
-    pub fn seed_git(self, source: &Path) -> Result<Self, SimError> {
-        let mut world = self.sim.world();
-        let (owner, name) = self.full_name.split_once('/').unwrap_or_default();
-        let Some(id) = world.repo_by_name(owner, name).map(|r| r.id) else {
-            return Err(SimError::NoAccount(self.full_name.clone()));
-        };
-        let dir = world.git_dir(id);
-        let text = source.to_string_lossy().into_owned();
-        git::fetch_all(&dir, &text)?;
-        let head = git::remote_head(&dir, &text).or_else(|| git::branches(&dir).into_iter().next());
-        if let Some(head) = head {
-            git::run(&dir, &["symbolic-ref", "HEAD", &format!("refs/heads/{head}")])?;
-            if let Some(repo) = world.repos.get_mut(&id) {
-                repo.default_branch = head;
-            }
-        }
-        drop(world);
-        Ok(self)
-    }
-
-    /// Gives somebody a direct right: `read`, `write` or `admin`.
-    ///
-    /// # Errors
-    /// As the API has them.
-    pub fn collaborator(self, login: &str, permission: &str) -> Result<Self, SimError> {
-        let path = format!("repos/{}/collaborators/{login}", self.full_name);
-        self.sim.must(&self.sim.admin, "PUT", &path, json!({ "permission": permission }))?;
-        Ok(self)
-    }
-
-    /// Changes settings as the API does: `private`, `archived`, ….
-    ///
-    /// # Errors
-    /// As the API has them.
-    pub fn edit(self, changes: Value) -> Result<Self, SimError> {
-        self.sim.must(&self.sim.admin, "PATCH", &format!("repos/{}", self.full_name), changes)?;
-        Ok(self)
-    }
-
-    /// Forks it for an account; returns the fork's full name.
-    ///
-    /// # Errors
-    /// As the API has them.
-    pub fn fork_as(&self, login: &str) -> Result<String, SimError> {
-        let made = self.sim.must(login, "POST", &format!("repos/{}/forks", self.full_name), json!({}))?;
-        Ok(made["full_name"].as_str().unwrap_or_default().to_owned())
-    }
-
-    /// The bare repository on disk. To be read only.
-    #[must_use]
-    pub fn git_dir(&self) -> Option<std::path::PathBuf> {
-        let world = self.sim.world();
-        let (owner, name) = self.full_name.split_once('/')?;
-        world.repo_by_name(owner, name).map(|r| world.git_dir(r.id))
-    }
-
-    /// Points a branch at a commit the repository already has, as a forced push would.
-    ///
-    /// # Errors
-    /// When git has no such commit, or the account is unknown.
-    pub fn force_branch(&self, login: &str, branch: &str, sha: &str) -> Result<(), SimError> {
-        let mut world = self.sim.world();
-        let (owner, name) = self.full_name.split_once('/').unwrap_or_default();
-        let user = world.user_by_name(login).map(|u| u.id);
-        let repo = world.repo_by_name(owner, name).map(|r| r.id);
-        let (Some(user), Some(repo)) = (user, repo) else { return Err(SimError::NoAccount(login.to_owned())) };
-        let dir = world.git_dir(repo);
-        let old = git::branch_sha(&dir, branch);
-        git::update_ref(&dir, &format!("refs/heads/{branch}"), Some(sha))?;
-        moved(&mut world, repo, user, &[RefUpdate::branch(branch, old, Some(sha.to_owned()))]);
-        Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod git;
 mod git_http;
 mod handle;
 mod hook_events;
+mod logs;
 mod oauth;
 mod payload;
 mod perm;
@@ -33,6 +34,7 @@ mod render_git;
 mod render_issue;
 mod reply;
 mod server;
+mod stage;
 mod webhook;
 mod world;
 
@@ -42,7 +44,9 @@ use std::time::Duration;
 pub use config::{Config, Flavour, PullRefs, Switches};
 pub use faults::{ApiFault, DeliveryFault, Fault};
 pub use git::GitError;
-pub use handle::{DeliveryLog, PrRef, RepoHandle, RequestLog, Sim, SimError};
+pub use handle::{PrRef, Sim, SimError};
+pub use logs::{DeliveryLog, RequestLog};
+pub use stage::RepoHandle;
 
 use api::{NewUser, create_user};
 use server::Shared;

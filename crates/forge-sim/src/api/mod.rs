@@ -358,6 +358,7 @@ pub(crate) fn parse_body(content_type: &str, bytes: &[u8]) -> Result<Value, Stri
     }
     match serde_json::from_slice(bytes) {
         Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(Value::Null) => Ok(Value::Object(serde_json::Map::new())),
         Ok(_) => Err("json: cannot unmarshal into Go value: not an object".to_owned()),
         Err(error) => Err(error.to_string()),
     }
