@@ -141,6 +141,11 @@ pub async fn main() -> ExitCode {
         }
     };
     logging(cli.verbose);
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
+        eprintln!("cc-ci made a mistake{place}; please report it, with the folder of the run");
+        tracing::debug!("{info}\n{}", std::backtrace::Backtrace::force_capture());
+    }));
     let context = Context {
         out: Colour::choose(cli.color, std::io::stdout().is_terminal()),
         err: Colour::choose(cli.color, std::io::stderr().is_terminal()),

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ReasonCode, Run, RunId, Stage, Verdict};
 use crate::git::Source;
-use crate::harness::{self, Prepared, Reporter, Request};
+use crate::harness::{self, Host, Prepared, Reporter, Request};
 use crate::results::terminal;
 use crate::state::State;
-use crate::swarm::{Engine, EngineFacts};
+use crate::swarm::Engine;
 
 use super::{Context, Exit, Failure, Outcome, policy, progress};
 
@@ -107,27 +107,14 @@ pub(super) async fn run(args: TestArgs, context: Context) -> Outcome {
         .map_err(|error| Failure::usage(format!("the lock of the run cannot be taken: {error}")).remedy("set CC_CI_STATE to a folder you can write"))?;
     let (reporter, events) = Reporter::channel();
     let view = tokio::spawn(progress::show(events, context.err, context.quiet));
-    let finished = finish(&request, prepared, id, engine, facts, &state, reporter, cancel).await;
+    let host = Host { id, engine, facts, state, reporter, cancel };
+    let finished = harness::run(&request, prepared, host).await;
     // The reporter is gone with the run, so the view ends by itself.
     let _ = view.await;
     signals.abort();
     let finished = finished.map_err(|error| Failure::usage(error.to_string()))?;
     print(&args, &finished.run, &finished.dir, context)?;
     Ok(exit(&finished.run))
-}
-
-#[expect(clippy::too_many_arguments, reason = "one call, to keep the reporter's life short")]
-async fn finish(
-    request: &Request,
-    prepared: Prepared,
-    id: RunId,
-    engine: Engine,
-    facts: EngineFacts,
-    state: &State,
-    reporter: Reporter,
-    cancel: CancellationToken,
-) -> Result<harness::Finished, harness::StartError> {
-    harness::run(request, prepared, id, engine, facts, state, reporter, cancel).await
 }
 
 fn request(args: &TestArgs, state: &State) -> Result<Request, Failure> {

@@ -99,7 +99,7 @@ impl Instance {
         let shared = self.shared().clone();
         let Some(suite) = shared.suite.as_ref().filter(|suite| !suite.ready.is_empty()) else { return Ok(()) };
         let step = recorder.step("ready");
-        let end = Instant::now() + shared.profile.http.timeout;
+        let end = Instant::now() + self.answer_time();
         for test in &suite.ready {
             loop {
                 let case = self.run_test(recorder, test, self.token()).await?;
@@ -278,17 +278,22 @@ impl Instance {
         Ok(())
     }
 
-    /// Witnesses that are not as they were left. Written down as a check.
+    /// Witnesses in the volumes that `holds` names which are not as they were left. Written down as a check.
     ///
     /// # Errors
     /// Trouble with the engine.
-    pub async fn missing_witnesses(&mut self, recorder: &mut Recorder, moment: Moment) -> Result<Vec<Lost>, Box<Reason>> {
+    pub async fn missing_witnesses(
+        &mut self,
+        recorder: &mut Recorder,
+        holds: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Lost>, Box<Reason>> {
+        let moment = Moment::First;
         let clock = StepClock::now();
         let mut lost = Vec::new();
         let mut count = 0;
         // The volume may be mounted elsewhere now, or by another service: look where the present plan has it.
         let places = self.places()?;
-        for (left, content) in self.witnesses() {
+        for (left, content) in self.witnesses().filter(|(place, _)| holds(&place.volume)) {
             count += 1;
             let Some(place) = places.iter().find(|place| place.volume == left.volume) else {
                 lost.push(Lost {

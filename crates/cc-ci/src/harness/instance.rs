@@ -30,6 +30,11 @@ use super::witness::{self, Moment, Place};
 /// How long the services may take to converge if neither recipe nor profile say: abra's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How long an app may take to answer once it has converged, if its service has a health check: the check has passed by then.
+const ANSWER_CHECKED: Duration = Duration::from_secs(15);
+/// The same without a health check: converged then only says that the process started.
+const ANSWER_UNCHECKED: Duration = Duration::from_secs(60);
+
 /// What a deployment does to the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -56,6 +61,7 @@ pub struct Instance {
 }
 
 struct Deployed {
+    role: &'static str,
     plan: Plan,
     at: jiff::Timestamp,
     before: Option<Snapshot>,
@@ -165,7 +171,7 @@ impl Instance {
         let result = self.shared.engine.deploy(&self.stack, &file).await;
         recorder.done(step, result.is_ok(), format!("{} at {} as {}", version.role, version.short(), self.stack));
         result.map_err(|error| self.deploy_reason(&error))?;
-        self.deployed = Some(Deployed { plan, at, before });
+        self.deployed = Some(Deployed { role: version.role, plan, at, before });
         Ok(())
     }
 
@@ -273,7 +279,7 @@ impl Instance {
 
     fn note_images(&mut self, snapshot: &Snapshot) {
         let Some(deployed) = &self.deployed else { return };
-        let role = if deployed.before.is_none() && self.lane == Lane::Data && self.images.is_empty() { "first" } else { "head" };
+        let role = deployed.role;
         for service in &snapshot.services {
             let (reference, digest) = match service.image.split_once('@') {
                 Some((reference, digest)) => (reference.to_owned(), Some(digest.to_owned())),
@@ -401,7 +407,7 @@ impl Instance {
         let step = recorder.step("probe");
         let clock = StepClock::now();
         let result =
-            probe::until_accepted(|| self.target(path), &http.status, http.timeout, &self.shared.cancel).await;
+            probe::until_accepted(|| self.target(path), &http.status, self.answer_time(), &self.shared.cancel).await;
         match result {
             Ok((target, answer)) => {
                 let detail = format!("GET {} (port {}) -> {}", target.url(), target.address.port(), answer.status);
@@ -415,6 +421,19 @@ impl Instance {
                 Err(reason)
             }
         }
+    }
+
+    /// How long the app may take to answer after it converged.
+    #[must_use]
+    pub fn answer_time(&self) -> Duration {
+        let checked = || {
+            self.deployed.as_ref().is_some_and(|deployed| {
+                let routed = deployed.plan.services.iter().filter(|service| !service.routes.is_empty());
+                routed.clone().count() > 0
+                    && routed.into_iter().all(|service| service.healthcheck.as_ref().is_some_and(|check| !check.disabled))
+            })
+        };
+        self.shared.profile.http.timeout.unwrap_or_else(|| if checked() { ANSWER_CHECKED } else { ANSWER_UNCHECKED })
     }
 
     /// The container addresses of every host that the app routes, its own domain first.

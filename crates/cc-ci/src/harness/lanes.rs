@@ -3,8 +3,11 @@
 //! `fresh`: install, custom. `data`: base, upgrade, backup, restore. They share nothing but images and the run's end, so they give the same result
 //! side by side as one after the other. Each lane removes its own stack as soon as it is through.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use crate::domain::{BaseInfo, Fault, ImageInfo, Lane, Leftover, Reason, ReasonCode, Screenshot, Stage, StageResult, StageStatus};
 
@@ -272,12 +275,15 @@ async fn backup_and_restore(run: &mut Run<'_>, instance: &mut Instance) {
     }
 }
 
-/// Ends a stage when the run is stopped, wherever it is.
+/// Ends a stage when the run is stopped, wherever it is; and a mistake of ours in it ends the stage, not the run and its teardown.
 async fn guard(shared: &Shared, stage: impl Future<Output = StageRun>) -> StageRun {
     tokio::select! {
         biased;
         () = shared.cancel.cancelled() => Err(Box::new(shared.stopped())),
-        run = stage => run,
+        run = AssertUnwindSafe(stage).catch_unwind() => run.unwrap_or_else(|panic| {
+            let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Box::new(Reason::new(ReasonCode::Bug, words.unwrap_or_else(|| "a stage panicked".to_owned()))))
+        }),
     }
 }
 

@@ -82,20 +82,28 @@ pub struct Finished {
     pub dir: PathBuf,
 }
 
-/// Runs the stages. Whatever happens to the app, this comes back with a record; `cancel` ends it early, teardown included.
+/// Everything a run needs that is not part of what is tested.
+pub struct Host {
+    /// Id of the run; its lock is the caller's to hold.
+    pub id: RunId,
+    /// The engine.
+    pub engine: Engine,
+    /// What it is.
+    pub facts: EngineFacts,
+    /// Folders of this host.
+    pub state: State,
+    /// Who is told what happens.
+    pub reporter: Reporter,
+    /// Ends the run early, teardown included.
+    pub cancel: CancellationToken,
+}
+
+/// Runs the stages. Whatever happens to the app, this comes back with a record, and the stacks are gone.
 ///
 /// # Errors
 /// [`StartError`], before anything was deployed, or when the record itself could not be written.
-pub async fn run(
-    request: &Request,
-    prepared: Prepared,
-    id: RunId,
-    engine: Engine,
-    facts: EngineFacts,
-    state: &State,
-    reporter: Reporter,
-    cancel: CancellationToken,
-) -> Result<Finished, StartError> {
+pub async fn run(request: &Request, prepared: Prepared, host: Host) -> Result<Finished, StartError> {
+    let Host { id, engine, facts, state, reporter, cancel } = host;
     let started = clock::now();
     let begun = Instant::now();
     let dir = request.out.clone().unwrap_or_else(|| state.run_dir(&id));
@@ -380,7 +388,10 @@ async fn conclude(
         warnings: shared.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     };
     run.files = list_files(&shared.dir);
-    let written = results::write_all(&run, &shared.dir)?;
+    let (copy, dir) = (run.clone(), shared.dir.clone());
+    let written = tokio::task::spawn_blocking(move || results::write_all(&copy, &dir))
+        .await
+        .map_err(|panic| folder_error(&shared.dir, &std::io::Error::other(panic)))??;
     run.files.extend(written.files);
     run.warnings.extend(written.warnings);
     Ok(run)

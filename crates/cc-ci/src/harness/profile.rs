@@ -44,10 +44,10 @@ pub struct Profile {
 pub struct Http {
     /// Path to ask for, beginning with `/`.
     pub path: String,
-    /// Statuses that count as an answer; empty means any from 200 to 399, and 401 or 403.
+    /// Statuses that count as an answer; empty means any from 200 to 399, and 401.
     pub status: Vec<u16>,
-    /// How long the app may take to answer after it converged.
-    pub timeout: Duration,
+    /// How long the app may take to answer after it converged; none means 15 s for a service with a health check, 60 s without.
+    pub timeout: Option<Duration>,
 }
 
 /// What an upgrade starts from.
@@ -120,7 +120,7 @@ impl Default for Profile {
         Self {
             env: BTreeMap::new(),
             timeout: None,
-            http: Http { path: "/".to_owned(), status: Vec::new(), timeout: Duration::from_secs(60) },
+            http: Http { path: "/".to_owned(), status: Vec::new(), timeout: None },
             upgrade: Upgrade::default(),
             not_applicable: BTreeMap::new(),
             settle: Duration::from_secs(3),
@@ -172,7 +172,7 @@ const KEYS: &[Key] = &[
         table: "http",
         key: "status",
         kind: "number or list of numbers",
-        default: "200 to 399, 401, 403",
+        default: "200 to 399, 401",
         about: "Statuses that count as an answer.",
         example: "status = [200, 302]",
     },
@@ -180,7 +180,7 @@ const KEYS: &[Key] = &[
         table: "http",
         key: "timeout",
         kind: "seconds",
-        default: "60",
+        default: "15 if the service has a health check, else 60",
         about: "How long the app may take to answer after its services have converged.",
         example: "timeout = 90",
     },
@@ -197,8 +197,8 @@ const KEYS: &[Key] = &[
         key: "env",
         kind: "table of texts",
         default: "none",
-        about: "Variables for the base only, over those of `[app] env`: what an older version needs and a newer one does not know.",
-        example: "env = { LEGACY_LOGIN = \"true\" }",
+        about: "Variables that an operator sets when upgrading, over those of `[app] env`: what the release notes ask for. The base does not get them.",
+        example: "env = { SECRET_API_KEY_VERSION = \"v1\" }",
     },
     Key {
         table: "upgrade",
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(profile.timeout, Some(Duration::from_secs(600)));
         assert_eq!(profile.env["A"], "1");
         assert_eq!((profile.http.path.as_str(), profile.http.status.as_slice()), ("/login", &[200][..]));
-        assert_eq!(profile.http.timeout, Duration::from_secs(60));
+        assert_eq!(profile.http.timeout, None);
         assert_eq!(profile.not_applicable[&Stage::Backup], "only a cache");
         assert_eq!(profile.settle, Duration::ZERO);
         assert_eq!((profile.resources.memory_mb, profile.resources.cpus), (Some(512), Some(2.0)));

@@ -113,7 +113,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Profile, ProfileError> {
     }
     profile.http.status = reader.statuses(wire.http.status)?;
     if let Some(timeout) = reader.seconds("http.timeout", wire.http.timeout, 1..=DAY)? {
-        profile.http.timeout = timeout;
+        profile.http.timeout = Some(timeout);
     }
     profile.upgrade = reader.upgrade(wire.upgrade)?;
     for (stage, text) in [
