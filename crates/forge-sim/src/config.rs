@@ -97,7 +97,8 @@ pub struct Switches {
     pub default_paging: usize,
     /// `MAX_RESPONSE_ITEMS`: larger `limit`s are silently clamped to it.
     pub max_items: usize,
-    /// How many deliveries may be under way at once (`webhook_sender` workers).
+    /// How many deliveries may be under way at once (`webhook_sender` workers). Read at the start;
+    /// more than one gives up their order.
     pub hook_workers: usize,
     /// Milliseconds for one whole delivery (`DELIVER_TIMEOUT`).
     pub deliver_timeout_ms: u64,

@@ -13,7 +13,7 @@ use crate::faults::Fault;
 use crate::logs::{DeliveryLog, RequestLog};
 use crate::reply::{Answer, Reply};
 use crate::server::{Asked, Shared, simple};
-use crate::webhook::redeliver;
+use crate::webhook::{Job, redeliver};
 use crate::world::World;
 
 pub(crate) async fn handle(shared: &Arc<Shared>, asked: &Asked) -> Response<Body> {
@@ -55,6 +55,10 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Answer
             Ok(Reply::empty(204))
         }
         ("GET", ["deliveries"]) => listed(world.deliveries.iter().map(DeliveryLog::from).collect()),
+        ("POST", ["deliveries", "release"]) => {
+            world.outbox.push(Job::ReleaseHeld);
+            Ok(Reply::empty(204))
+        }
         ("POST", ["deliveries", uuid, "redeliver"]) => match redeliver(world, uuid) {
             Some(new) => Ok(Reply::json(201, json!({ "uuid": new }))),
             None => Err(Reply::bare(404, "no delivery has this id; see GET /_sim/deliveries")),

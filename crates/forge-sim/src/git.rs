@@ -5,7 +5,9 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+#[expect(clippy::disallowed_types, reason = "this crate stands alone; `program` is its wrapper")]
+use std::process::Command;
+use std::process::{Output, Stdio};
 
 /// All zeros: "no commit".
 pub(crate) const ZERO: &str = "0000000000000000000000000000000000000000";
@@ -76,19 +78,26 @@ pub(crate) struct Change {
     pub content: Option<Vec<u8>>,
 }
 
-fn command(dir: &Path, args: &[&str]) -> Command {
+/// Git with nothing of our environment but the search path: whoever starts the simulator may have
+/// credentials in his.
+#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this crate stands alone; its own wrapper")]
+pub(crate) fn program() -> Command {
     let mut command = Command::new("git");
     command
-        .arg("--git-dir")
-        .arg(dir)
-        .args(args)
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("HOME", "/nonexistent")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
-        .env("LC_ALL", "C")
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_INDEX_FILE")
-        .env_remove("GIT_WORK_TREE");
+        .env("LC_ALL", "C");
+    command
+}
+
+#[expect(clippy::disallowed_types, reason = "comes from `program`")]
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = program();
+    command.arg("--git-dir").arg(dir).args(args);
     command
 }
 
@@ -115,6 +124,7 @@ pub(crate) fn run_raw(dir: &Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
     finish(args, command(dir, args).stdin(Stdio::null()).output())
 }
 
+#[expect(clippy::disallowed_types, reason = "comes from `program`")]
 fn run_input(mut command: Command, args: &[&str], input: &[u8]) -> Result<String, GitError> {
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|e| failed(args, format!("could not be started: {e}")))?;
@@ -133,7 +143,7 @@ pub(crate) fn init(dir: &Path, default_branch: &str, hooks: &Path) -> Result<(),
     let path = dir.to_string_lossy().into_owned();
     let head = format!("--initial-branch={default_branch}");
     let args = ["init", "--quiet", "--bare", head.as_str(), path.as_str()];
-    finish(&args, Command::new("git").args(args).env("GIT_CONFIG_GLOBAL", "/dev/null").output())?;
+    finish(&args, program().args(args).output())?;
     configure(dir, hooks)
 }
 
@@ -350,6 +360,7 @@ pub(crate) struct Signature {
     pub seconds: i64,
 }
 
+#[expect(clippy::disallowed_types, reason = "comes from `program`")]
 fn with_signature(mut command: Command, sign: &Signature) -> Command {
     let date = format!("@{} +0000", sign.seconds);
     command

@@ -168,11 +168,8 @@ fn spawn(shared: &Shared, pass: &Pass, asked: &Asked, commands: &[RefUpdate]) ->
         let (deny, forward) = guarded(&world, pass, commands);
         (world.data.join("repos"), deny, forward)
     };
-    Command::new("git")
+    Command::from(git::program())
         .arg("http-backend")
-        .env_remove("GIT_DIR")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("PATH_INFO", format!("/{}.git/{}", pass.repo.id, asked.path[2..].join("/")))

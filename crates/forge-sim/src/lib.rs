@@ -11,7 +11,7 @@
 //! # By hand
 //! [`serve`] starts it. Below `/_sim/` are controls that take and give JSON:
 //! `GET|POST|DELETE faults` ([`Fault`]), `GET|DELETE requests`, `GET deliveries`,
-//! `POST deliveries/{uuid}/redeliver`, `GET|PATCH switches` ([`Switches`]),
+//! `POST deliveries/{uuid}/redeliver`, `POST deliveries/release` (those held back), `GET|PATCH switches` ([`Switches`]),
 //! `POST pull-refs/release`, `POST clock {"advance": seconds}`, `POST settle`,
 //! `POST oauth-apps {"redirect_uris": […], "confidential": true}`, `POST blocks {"by", "blocked"}`.
 
@@ -61,13 +61,7 @@ pub async fn serve(config: Config) -> Result<Sim, SimError> {
     if !config.listen.ip().is_loopback() {
         return Err(SimError::NotLoopback(config.listen));
     }
-    // Whoever came first has chosen; any provider will do for loopback.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .user_agent("Go-http-client/1.1")
-        .connect_timeout(Duration::from_secs(5))
-        .build()?;
+    let http = http_client()?;
     let (data, temporary) = match config.data_dir {
         Some(dir) => (dir, None),
         None => {
@@ -88,6 +82,18 @@ pub async fn serve(config: Config) -> Result<Sim, SimError> {
     let deliveries = tokio::spawn(webhook::run(Arc::clone(&shared), queue));
     let server = tokio::spawn(server::run(Arc::clone(&shared), listener));
     Ok(Sim { shared, tasks: vec![deliveries, server], root_url, admin: config.admin, data: temporary })
+}
+
+/// The client that delivers webhooks.
+#[expect(clippy::disallowed_methods, reason = "this crate stands alone; each delivery sets its own time-out")]
+fn http_client() -> reqwest::Result<reqwest::Client> {
+    // Whoever came first has chosen; any provider will do for loopback.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder()
+        .no_proxy()
+        .user_agent("Go-http-client/1.1")
+        .connect_timeout(Duration::from_secs(5))
+        .build()
 }
 
 /// Writes the hook all bare repositories share.

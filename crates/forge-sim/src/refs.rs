@@ -96,7 +96,7 @@ fn synchronise(world: &mut World, issue: Id, head_repo: Id, sha: &str, pusher: I
     let dir = world.git_dir(head_repo);
     let force = !git::is_ancestor(&dir, &old, sha);
     let mut ids: Vec<String> = if force {
-        vec![sha.to_owned(), old.clone()]
+        vec![sha.to_owned(), old]
     } else {
         git::commits(&dir, &[&format!("{old}..{sha}")]).into_iter().map(|c| c.sha).collect()
     };

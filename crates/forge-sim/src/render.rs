@@ -77,9 +77,7 @@ fn account(world: &World, of: &User, view: View) -> Value {
         View::As(viewer) => viewer == of.id || world.users.get(&viewer).is_some_and(|v| v.admin),
         View::Anonymous | View::Signed => false,
     };
-    let email = if of.is_org {
-        of.email.clone()
-    } else if private || (view != View::Anonymous && !of.hide_email) {
+    let email = if of.is_org || private || (view != View::Anonymous && !of.hide_email) {
         of.email.clone()
     } else {
         format!("{}@noreply.{}", of.login.to_lowercase(), domain(world))

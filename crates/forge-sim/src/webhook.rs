@@ -277,7 +277,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: UnboundedReceiver<Job>) {
                     }
                     doubled_or_none => {
                         let times = if doubled_or_none.is_some() { 2 } else { 1 };
-                        let later: Vec<usize> = held.drain(..).collect();
+                        let later: Vec<usize> = std::mem::take(&mut held);
                         let Ok(permit) = Arc::clone(&workers).acquire_owned().await else { break };
                         let (shared, outbox) = (Arc::clone(&shared), outbox.clone());
                         tokio::spawn(async move {

@@ -17,8 +17,11 @@ pub(crate) fn json(cx: &Cx<'_>, id: Id, with_org: bool) -> Value {
     cx.w.teams.get(&id).map_or(Value::Null, |t| team(cx.w, t, with_org))
 }
 
+/// A team's mode and, for ordinary ones, its units.
+type Rights = (Mode, BTreeMap<Unit, Mode>);
+
 /// Mode and units a request asks for; `None` when it names no unit at all.
-fn asked(cx: &Cx<'_>) -> Result<Option<(Mode, BTreeMap<Unit, Mode>)>, Reply> {
+fn asked(cx: &Cx<'_>) -> Result<Option<Rights>, Reply> {
     let level = match cx.text("permission")?.as_deref() {
         None | Some("") => Mode::Read,
         Some(text @ ("read" | "write" | "admin")) => Mode::parse(text).unwrap_or(Mode::Read),
