@@ -166,7 +166,11 @@ fn configure(dir: &Path, hooks: &Path) -> Result<(), GitError> {
 /// Copies branches and tags (never pull request refs) of `source` into a repository just created.
 pub(crate) fn fetch_all(dir: &Path, source: &str) -> Result<(), GitError> {
     let specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-    run(dir, &["fetch", "--quiet", "--no-write-fetch-head", "--prune", "--", source, specs[0], specs[1]])?;
+    // A silent remote must not hold the world's lock for ever.
+    let patience = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"];
+    let mut args = patience.to_vec();
+    args.extend_from_slice(&["fetch", "--quiet", "--no-write-fetch-head", "--prune", "--", source, specs[0], specs[1]]);
+    run(dir, &args)?;
     Ok(())
 }
 

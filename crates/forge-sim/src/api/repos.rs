@@ -305,7 +305,26 @@ pub(crate) fn migrate(cx: &mut Cx<'_>) -> Answer {
     clone_into(cx, new, source.as_str())
 }
 
+/// Where git reads a remote address from. Our own addresses are read from disk: asking ourselves
+/// over HTTP would wait for the lock this request holds.
+fn readable_source(cx: &Cx<'_>, source: &str) -> Result<String, Reply> {
+    let (Ok(wanted), Ok(own)) = (url::Url::parse(source), url::Url::parse(&cx.w.root_url)) else {
+        return Ok(source.to_owned());
+    };
+    if wanted.origin() != own.origin() {
+        return Ok(source.to_owned());
+    }
+    let path = wanted.path().trim_matches('/').trim_end_matches(".git").to_owned();
+    let found = path.split_once('/').and_then(|(owner, name)| cx.w.repo_by_name(owner, name));
+    let found = found.filter(|r| repo_perm(cx.w, r, cx.me()).can_read(crate::perm::Unit::Code));
+    match found {
+        Some(repo) => Ok(cx.w.git_dir(repo.id).to_string_lossy().into_owned()),
+        None => Err(cx.fail(422, "Migration failed: fatal: Authentication failed.")),
+    }
+}
+
 fn clone_into(cx: &mut Cx<'_>, new: Repo, source: &str) -> Answer {
+    let source = &readable_source(cx, source)?;
     let new = add(cx.w, new).map_err(|e| cx.internal(&e.to_string()))?;
     let dir = cx.w.git_dir(new.id);
     if let Err(error) = git::fetch_all(&dir, source) {
@@ -328,6 +347,7 @@ fn clone_into(cx: &mut Cx<'_>, new: Repo, source: &str) -> Answer {
 fn mirror_sync(cx: &mut Cx<'_>, at: &At) -> Answer {
     let me = cx.need_push(at)?;
     let Some(source) = at.repo.mirror.clone() else { return Err(cx.fail(400, "Repository is not a mirror")) };
+    let source = readable_source(cx, &source)?;
     let dir = cx.w.git_dir(at.repo.id);
     let before: BTreeMap<String, String> = git::refs(&dir, "refs/").into_iter().collect();
     if git::fetch_all(&dir, &source).is_ok() {

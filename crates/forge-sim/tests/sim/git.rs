@@ -162,7 +162,7 @@ async fn migrate_clones_and_refuses() {
     let admin = token(&sim, sim.admin());
     let source = format!("{}/recipes/app.git", sim.url());
     let wish = |name: &str, addr: &str| json!({ "clone_addr": addr, "repo_name": name, "repo_owner": "recipes" });
-    // The source is the simulator itself, so it is read from a second one.
+    assert_eq!(post(&sim, &admin, "repos/migrate", wish("self", &source)).await.status, 201, "from itself");
     let other = forge_sim::serve(Config::default()).await.unwrap();
     other.org("recipes").unwrap();
     let there = token(&other, other.admin());
@@ -174,6 +174,16 @@ async fn migrate_clones_and_refuses() {
     assert_eq!(post(&other, &there, "repos/migrate", wish("copy", &source)).await.status, 409);
     assert_eq!(post(&sim, &admin, "repos/migrate", wish("x", "/etc")).await.status, 422);
     assert_eq!(post(&other, &there, "repos/migrate", wish("y", &format!("{source}x"))).await.status, 422);
+    let mut mirror = wish("mirror", &source);
+    mirror["mirror"] = json!(true);
+    assert_eq!(post(&other, &there, "repos/migrate", mirror).await.json()["mirror"], true);
+    sim.push_as("alice", "recipes/app", "later", &[("l", "1")]).unwrap();
+    assert_eq!(post(&other, &there, "repos/recipes/mirror/mirror-sync", json!({})).await.status, 200);
+    assert_eq!(get(&other, "", "repos/recipes/mirror/branches/later").await.status, 200);
+    assert_eq!(get(&other, "", "repos/recipes/mirror/pulls").await.status, 404, "no pull requests on a mirror");
+    let branch = json!({ "new_branch_name": "n" });
+    assert_eq!(post(&other, &there, "repos/recipes/mirror/branches", branch).await.status, 403);
+    assert_eq!(post(&other, &there, "repos/recipes/copy/mirror-sync", json!({})).await.status, 400);
     other.switch(|s| s.local_migrations = false);
     let refused = post(&other, &there, "repos/migrate", wish("z", &source)).await;
     assert!(refused.text.contains("disallowed hosts"));
