@@ -96,17 +96,8 @@ pub(crate) fn covers(scopes: &[String], category: Category, write: bool) -> bool
 
 /// Whether a text is a scope a token can have.
 pub(crate) fn is_scope(text: &str) -> bool {
-    const NAMES: [&str; 9] = [
-        "activitypub",
-        "admin",
-        "issue",
-        "misc",
-        "notification",
-        "organization",
-        "package",
-        "repository",
-        "user",
-    ];
+    const NAMES: [&str; 9] =
+        ["activitypub", "admin", "issue", "misc", "notification", "organization", "package", "repository", "user"];
     text == "all"
         || text == "public-only"
         || text.split_once(':').is_some_and(|(l, n)| (l == "read" || l == "write") && NAMES.contains(&n))
@@ -163,11 +154,7 @@ pub(crate) fn decode_basic(value: &str) -> Option<(String, String)> {
 ///
 /// # Errors
 /// 401 for a wrong credential, 403 for an account that may not sign in.
-pub(crate) fn authenticate(
-    world: &mut World,
-    headers: &HeaderMap,
-    query: &[(String, String)],
-) -> Result<Actor, Reply> {
+pub(crate) fn authenticate(world: &mut World, headers: &HeaderMap, query: &[(String, String)]) -> Result<Actor, Reply> {
     let actor = match sent(headers, query) {
         Sent::Nothing => return Ok(Actor::anonymous()),
         Sent::Garbage => return Err(wrong_password(world)),
@@ -276,7 +263,8 @@ mod tests {
 
     #[test]
     fn scope_names() {
-        for (text, good) in [("read:user", true), ("all", true), ("repo", false), ("admin:user", false), ("write:", false)]
+        for (text, good) in
+            [("read:user", true), ("all", true), ("repo", false), ("admin:user", false), ("write:", false)]
         {
             assert_eq!(is_scope(text), good, "{text}");
         }

@@ -63,9 +63,7 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Answer
             Some(new) => Ok(Reply::json(201, json!({ "uuid": new }))),
             None => Err(Reply::bare(404, "no delivery has this id; see GET /_sim/deliveries")),
         },
-        ("GET", ["switches"]) => {
-            serde_json::to_value(&world.switches).map(|v| Reply::json(200, v)).map_err(bad)
-        }
+        ("GET", ["switches"]) => serde_json::to_value(&world.switches).map(|v| Reply::json(200, v)).map_err(bad),
         ("PATCH", ["switches"]) => {
             let mut now = serde_json::to_value(&world.switches).map_err(bad)?;
             crate::render::merge(&mut now, body.clone());
@@ -89,7 +87,8 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Answer
             Ok(Reply::json(201, json!({ "client_id": app.client_id, "client_secret": app.client_secret })))
         }
         ("POST", ["blocks"]) => {
-            let (by, blocked) = (world.user_by_name(&text("by")).map(|u| u.id), world.user_by_name(&text("blocked")).map(|u| u.id));
+            let (by, blocked) =
+                (world.user_by_name(&text("by")).map(|u| u.id), world.user_by_name(&text("blocked")).map(|u| u.id));
             let (Some(by), Some(blocked)) = (by, blocked) else {
                 return Err(Reply::bare(404, "say {\"by\": <login>, \"blocked\": <login>} with known accounts"));
             };

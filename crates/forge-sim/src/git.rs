@@ -303,8 +303,7 @@ pub(crate) fn changed_files(dir: &Path, from: &str, to: &str) -> Vec<FileStat> {
             b'R' | b'C' => ("renamed", Some(first), fields.next().unwrap_or_default()),
             _ => ("changed", None, first),
         };
-        let (additions, deletions) =
-            numbers.iter().find(|(p, ..)| *p == path).map_or((0, 0), |(_, a, d)| (*a, *d));
+        let (additions, deletions) = numbers.iter().find(|(p, ..)| *p == path).map_or((0, 0), |(_, a, d)| (*a, *d));
         out.push(FileStat { path, previous, status, additions, deletions });
     }
     out

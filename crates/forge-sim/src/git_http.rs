@@ -99,7 +99,8 @@ fn admit(world: &mut World, asked: &Asked) -> Result<Pass, Reply> {
         return Err(Reply::text(404, "Repository not found"));
     }
     if push && repo.archived {
-        let text = "This repo is archived. You can view files and clone it, but cannot push or open issues/pull-requests.";
+        let text =
+            "This repo is archived. You can view files and clone it, but cannot push or open issues/pull-requests.";
         return Err(Reply::text(403, text));
     }
     if push && repo.mirror.is_some() {
@@ -260,8 +261,7 @@ async fn pushed(shared: &Arc<Shared>, pass: &Pass, commands: &[RefUpdate]) {
     let told = tokio::task::spawn_blocking(move || {
         let mut world = shared.world();
         let dir = world.git_dir(repo);
-        let done: Vec<RefUpdate> =
-            commands.into_iter().filter(|c| git::ref_sha(&dir, &c.name) == c.new).collect();
+        let done: Vec<RefUpdate> = commands.into_iter().filter(|c| git::ref_sha(&dir, &c.name) == c.new).collect();
         moved(&mut world, repo, user, &done);
     });
     drop(told.await);

@@ -17,9 +17,9 @@ use crate::config::{Config, Switches};
 use crate::faults::Fault;
 use crate::git::GitError;
 use crate::logs::{DeliveryLog, RequestLog};
-use crate::stage::RepoHandle;
 use crate::reply::Content;
 use crate::server::Shared;
+use crate::stage::RepoHandle;
 use crate::webhook::{Job, redeliver};
 use crate::world::{Id, World};
 

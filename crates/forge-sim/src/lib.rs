@@ -72,8 +72,7 @@ pub async fn serve(config: Config) -> Result<Sim, SimError> {
     let listener = tokio::net::TcpListener::bind(config.listen).await?;
     let root_url = config.root_url.unwrap_or(format!("http://{}/", listener.local_addr()?));
     let (jobs, queue) = tokio::sync::mpsc::unbounded_channel();
-    let mut world =
-        World::new(config.flavour, config.switches, root_url.clone(), data, Outbox::new(jobs));
+    let mut world = World::new(config.flavour, config.switches, root_url.clone(), data, Outbox::new(jobs));
     install_hooks(&world)?;
     let email = format!("{}@example.test", config.admin);
     let password = Some(config.admin_password);

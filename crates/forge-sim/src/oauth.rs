@@ -191,7 +191,12 @@ fn exchange(world: &mut World, asked: &Asked) -> Answer {
     let (key, refresh) = match get("grant_type").as_str() {
         "authorization_code" => (get("code"), false),
         "refresh_token" => (get("refresh_token"), true),
-        _ => return Err(refused("unsupported_grant_type", "Only refresh_token or authorization_code grant type is supported")),
+        _ => {
+            return Err(refused(
+                "unsupported_grant_type",
+                "Only refresh_token or authorization_code grant type is supported",
+            ));
+        }
     };
     let found = world.oauth_grants.remove(&key).filter(|g| g.refresh == refresh && g.client_id == client_id);
     let Some(found) = found.filter(|g| g.expires >= world.now()) else {
@@ -249,7 +254,9 @@ fn tokens(world: &mut World, grant: &OauthGrant) -> Reply {
 fn userinfo(world: &mut World, asked: &Asked) -> Answer {
     let actor = authenticate(world, &asked.headers, &[]);
     let Some(user) = actor.ok().and_then(|a| a.user) else {
-        return Err(Reply::text(401, "no valid authorization\n").with("WWW-Authenticate", "Bearer realm=\"Gitea OAuth2\""));
+        return Err(
+            Reply::text(401, "no valid authorization\n").with("WWW-Authenticate", "Bearer realm=\"Gitea OAuth2\"")
+        );
     };
     Ok(Reply::json(200, claims(world, user)))
 }

@@ -30,11 +30,14 @@ pub(crate) fn comment(world: &mut World, it: &Comment, action: &str, old: Option
     if let Some(old) = old {
         out["changes"] = json!({ "body": { "from": old }, "added_labels": null, "removed_labels": null });
     }
-    merge(&mut out, json!({
-        "repository": repo_for(world, &of_repo, Some(doer)),
-        "sender": user(world, doer, View::Anonymous),
-        "is_pull": is_pull,
-    }));
+    merge(
+        &mut out,
+        json!({
+            "repository": repo_for(world, &of_repo, Some(doer)),
+            "sender": user(world, doer, View::Anonymous),
+            "is_pull": is_pull,
+        }),
+    );
     let event = if is_pull { HookEvent::PullRequestComment } else { HookEvent::IssueComment };
     fire(world, of_repo.id, event, None, &out);
 }
@@ -56,14 +59,17 @@ pub(crate) fn pull(world: &mut World, issue: Id, event: HookEvent, action: &str,
         let poster = crate::perm::repo_perm(world, &of_repo, Some(issue.poster));
         repo(world, &of_repo, &permission(&poster))
     };
-    merge(&mut out, json!({
-        "pull_request": shown,
-        "requested_reviewer": null,
-        "repository": repository,
-        "sender": user(world, doer, View::Anonymous),
-        "commit_id": commit_id,
-        "review": null,
-    }));
+    merge(
+        &mut out,
+        json!({
+            "pull_request": shown,
+            "requested_reviewer": null,
+            "repository": repository,
+            "sender": user(world, doer, View::Anonymous),
+            "commit_id": commit_id,
+            "review": null,
+        }),
+    );
     fire(world, of_repo.id, event, None, &out);
 }
 
@@ -74,12 +80,15 @@ pub(crate) fn issue(world: &mut World, issue: &Issue, action: &str, changes: Opt
     if let Some(changes) = changes {
         out["changes"] = changes;
     }
-    merge(&mut out, json!({
-        "issue": issue_json(world, issue, Some(doer)),
-        "repository": repo_for(world, &of_repo, Some(doer)),
-        "sender": user(world, doer, View::Anonymous),
-        "commit_id": "",
-    }));
+    merge(
+        &mut out,
+        json!({
+            "issue": issue_json(world, issue, Some(doer)),
+            "repository": repo_for(world, &of_repo, Some(doer)),
+            "sender": user(world, doer, View::Anonymous),
+            "commit_id": "",
+        }),
+    );
     fire(world, of_repo.id, HookEvent::Issues, None, &out);
 }
 

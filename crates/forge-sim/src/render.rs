@@ -207,31 +207,34 @@ pub(crate) fn repo(world: &World, of: &Repo, permissions: &Value) -> Value {
     if let Some(parent) = of.fork_of.and_then(|id| world.repos.get(&id)) {
         out["parent"] = repo(world, parent, permissions);
     }
-    merge(&mut out, json!({
-        "mirror": of.mirror.is_some(),
-        "size": crate::git::disk_kib(&dir),
-        "language": "",
-        "languages_url": format!("{root}api/v1/repos/{full}/languages"),
-        "html_url": format!("{root}{full}"),
-        "url": format!("{root}api/v1/repos/{full}"),
-        "link": "",
-        "ssh_url": format!("git@{}:{full}.git", domain(world)),
-        "clone_url": format!("{root}{full}.git"),
-        "original_url": of.original_url,
-        "website": of.website,
-        "stars_count": 0,
-        "forks_count": forks,
-        "watchers_count": 1,
-        "open_issues_count": plain.len(),
-        "open_pr_counter": pulls.len(),
-        "release_counter": of.releases.iter().filter(|r| !r.draft).count(),
-        "default_branch": of.default_branch,
-        "archived": of.archived,
-        "created_at": time(of.created),
-        "updated_at": time(of.updated),
-        "archived_at": time_text(of.archived_at),
-        "permissions": permissions,
-    }));
+    merge(
+        &mut out,
+        json!({
+            "mirror": of.mirror.is_some(),
+            "size": crate::git::disk_kib(&dir),
+            "language": "",
+            "languages_url": format!("{root}api/v1/repos/{full}/languages"),
+            "html_url": format!("{root}{full}"),
+            "url": format!("{root}api/v1/repos/{full}"),
+            "link": "",
+            "ssh_url": format!("git@{}:{full}.git", domain(world)),
+            "clone_url": format!("{root}{full}.git"),
+            "original_url": of.original_url,
+            "website": of.website,
+            "stars_count": 0,
+            "forks_count": forks,
+            "watchers_count": 1,
+            "open_issues_count": plain.len(),
+            "open_pr_counter": pulls.len(),
+            "release_counter": of.releases.iter().filter(|r| !r.draft).count(),
+            "default_branch": of.default_branch,
+            "archived": of.archived,
+            "created_at": time(of.created),
+            "updated_at": time(of.updated),
+            "archived_at": time_text(of.archived_at),
+            "permissions": permissions,
+        }),
+    );
     if world.flavour != Flavour::Forgejo {
         out["has_code"] = json!(false);
     }
@@ -258,29 +261,32 @@ fn repo_settings(world: &World, of: &Repo) -> Value {
     if !forgejo {
         out["projects_mode"] = json!("all");
     }
-    merge(&mut out, json!({
-        "has_releases": true,
-        "has_packages": true,
-        "has_actions": false,
-        "ignore_whitespace_conflicts": false,
-        "allow_merge_commits": style("merge"),
-        "allow_rebase": style("rebase"),
-        "allow_rebase_explicit": style("rebase-merge"),
-        "allow_squash_merge": style("squash"),
-        "allow_fast_forward_only_merge": style("fast-forward-only"),
-        "allow_rebase_update": true,
-        "allow_manual_merge": style("manually-merged"),
-        "autodetect_manual_merge": false,
-        "default_delete_branch_after_merge": false,
-        "default_merge_style": "merge",
-        "default_allow_maintainer_edit": false,
-        "avatar_url": "",
-        "internal": false,
-        "mirror_interval": if of.mirror.is_some() { "8h0m0s" } else { "" },
-        "object_format_name": "sha1",
-        "mirror_updated": if of.mirror.is_some() { time(of.updated) } else { time(0) },
-        "topics": [],
-    }));
+    merge(
+        &mut out,
+        json!({
+            "has_releases": true,
+            "has_packages": true,
+            "has_actions": false,
+            "ignore_whitespace_conflicts": false,
+            "allow_merge_commits": style("merge"),
+            "allow_rebase": style("rebase"),
+            "allow_rebase_explicit": style("rebase-merge"),
+            "allow_squash_merge": style("squash"),
+            "allow_fast_forward_only_merge": style("fast-forward-only"),
+            "allow_rebase_update": true,
+            "allow_manual_merge": style("manually-merged"),
+            "autodetect_manual_merge": false,
+            "default_delete_branch_after_merge": false,
+            "default_merge_style": "merge",
+            "default_allow_maintainer_edit": false,
+            "avatar_url": "",
+            "internal": false,
+            "mirror_interval": if of.mirror.is_some() { "8h0m0s" } else { "" },
+            "object_format_name": "sha1",
+            "mirror_updated": if of.mirror.is_some() { time(of.updated) } else { time(0) },
+            "topics": [],
+        }),
+    );
     if !forgejo {
         out["licenses"] = json!([]);
     }
@@ -294,14 +300,17 @@ pub(crate) fn hook(world: &World, of: &Hook) -> Value {
     if world.flavour == Flavour::Forgejo {
         out["url"] = json!(of.url);
     }
-    merge(&mut out, json!({
-        "config": { "content_type": of.content_type, "url": of.url },
-        "events": events,
-        "authorization_header": of.authorization,
-        "active": of.active,
-        "updated_at": time(of.updated),
-        "created_at": time(of.created),
-    }));
+    merge(
+        &mut out,
+        json!({
+            "config": { "content_type": of.content_type, "url": of.url },
+            "events": events,
+            "authorization_header": of.authorization,
+            "active": of.active,
+            "updated_at": time(of.updated),
+            "created_at": time(of.created),
+        }),
+    );
     if world.flavour == Flavour::Forgejo {
         merge(&mut out, json!({ "content_type": of.content_type, "metadata": null }));
     }

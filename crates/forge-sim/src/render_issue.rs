@@ -162,31 +162,34 @@ pub(crate) fn pull(world: &World, of: &Issue, viewer: Option<Id>, shape: Shape) 
     let checking = world.switches.mergeable_checking && !of.closed;
     let mergeable = !checking && !of.is_draft() && (details.merged.is_some() || !has_conflict(world, of, details));
     let merged = details.merged.as_ref();
-    merge(&mut out, json!({
-        "html_url": html_url,
-        "diff_url": format!("{html_url}.diff"),
-        "patch_url": format!("{html_url}.patch"),
-        "mergeable": mergeable,
-        "merged": merged.is_some(),
-        "merged_at": time_or_null(merged.map(|m| m.at)),
-        "merge_commit_sha": merged.map(|m| m.sha.clone()),
-        "merged_by": merged.map_or(Value::Null, |m| user(world, m.by, View::Anonymous)),
-        "allow_maintainer_edit": details.allow_maintainer_edit,
-        "base": {
-            "label": details.base_branch,
-            "ref": details.base_branch,
-            "sha": ends.base_sha,
-            "repo_id": of_repo.id,
-            "repo": repo_for(world, of_repo, viewer),
-        },
-        "head": head(world, details, &ends, viewer),
-        "merge_base": ends.merge_base,
-        "due_date": null,
-        "created_at": time(of.created),
-        "updated_at": time(of.updated),
-        "closed_at": time_or_null(of.closed_at),
-        "pin_order": 0,
-    }));
+    merge(
+        &mut out,
+        json!({
+            "html_url": html_url,
+            "diff_url": format!("{html_url}.diff"),
+            "patch_url": format!("{html_url}.patch"),
+            "mergeable": mergeable,
+            "merged": merged.is_some(),
+            "merged_at": time_or_null(merged.map(|m| m.at)),
+            "merge_commit_sha": merged.map(|m| m.sha.clone()),
+            "merged_by": merged.map_or(Value::Null, |m| user(world, m.by, View::Anonymous)),
+            "allow_maintainer_edit": details.allow_maintainer_edit,
+            "base": {
+                "label": details.base_branch,
+                "ref": details.base_branch,
+                "sha": ends.base_sha,
+                "repo_id": of_repo.id,
+                "repo": repo_for(world, of_repo, viewer),
+            },
+            "head": head(world, details, &ends, viewer),
+            "merge_base": ends.merge_base,
+            "due_date": null,
+            "created_at": time(of.created),
+            "updated_at": time(of.updated),
+            "closed_at": time_or_null(of.closed_at),
+            "pin_order": 0,
+        }),
+    );
     out
 }
 

@@ -113,13 +113,10 @@ pub(crate) fn fail(world: &World, status: u16, message: impl Into<String>) -> Re
 /// The 404 of the common helper.
 pub(crate) fn not_found(world: &World) -> Reply {
     match world.flavour {
-        Flavour::Gitea => {
-            Reply::json(404, json!({ "errors": null, "message": "not found", "url": doc_url(world) }))
+        Flavour::Gitea => Reply::json(404, json!({ "errors": null, "message": "not found", "url": doc_url(world) })),
+        Flavour::OldGitea | Flavour::Forgejo => {
+            Reply::json(404, json!({ "errors": [], "message": "The target couldn't be found.", "url": doc_url(world) }))
         }
-        Flavour::OldGitea | Flavour::Forgejo => Reply::json(
-            404,
-            json!({ "errors": [], "message": "The target couldn't be found.", "url": doc_url(world) }),
-        ),
     }
 }
 

@@ -242,4 +242,3 @@ fn api_reply(world: &mut World, asked: &Asked) -> Reply {
     let mut cx = Cx { w: world, actor, query: asked.query.clone(), body, path: raw };
     dispatch(&mut cx, &asked.method, &path)
 }
-

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-
 use crate::config::{Flavour, Switches};
 use crate::faults::Faults;
 use crate::git::DiffStat;
@@ -214,15 +213,28 @@ pub(crate) enum EntryKind {
     Comment,
     Close,
     Reopen,
-    Merge { sha: String },
+    Merge {
+        sha: String,
+    },
     Lock,
     Unlock,
-    ChangeTitle { old: String, new: String },
-    ChangeTarget { old: String, new: String },
-    DeleteBranch { name: String },
+    ChangeTitle {
+        old: String,
+        new: String,
+    },
+    ChangeTarget {
+        old: String,
+        new: String,
+    },
+    DeleteBranch {
+        name: String,
+    },
     /// A push to the head branch; the row's body is the JSON the server stores.
     Push,
-    Label { label: Id, added: bool },
+    Label {
+        label: Id,
+        added: bool,
+    },
 }
 
 /// A comment or another timeline entry. All share one counter.
@@ -402,13 +414,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(
-        flavour: Flavour,
-        switches: Switches,
-        root_url: String,
-        data: PathBuf,
-        outbox: Outbox,
-    ) -> Self {
+    pub(crate) fn new(flavour: Flavour, switches: Switches, root_url: String, data: PathBuf, outbox: Outbox) -> Self {
         Self {
             flavour,
             switches,
@@ -502,8 +508,7 @@ impl World {
         let now = self.now();
         let id = self.next("comment");
         let body = body.to_owned();
-        let comment =
-            Comment { id, issue, poster, kind, body, created: now, updated: now, reactions: Vec::new() };
+        let comment = Comment { id, issue, poster, kind, body, created: now, updated: now, reactions: Vec::new() };
         self.comments.insert(id, comment);
         if let Some(issue) = self.issues.get_mut(&issue) {
             issue.updated = now;

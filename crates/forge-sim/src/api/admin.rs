@@ -37,7 +37,10 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         return Err(cx.fail(422, format!("e-mail already in use [email: {email}]")));
     }
     if !valid_name(&login) {
-        return Err(cx.fail(422, format!("name is invalid [{login}]: must be valid alpha or numeric or dash(-_) or dot characters")));
+        return Err(cx.fail(
+            422,
+            format!("name is invalid [{login}]: must be valid alpha or numeric or dash(-_) or dot characters"),
+        ));
     }
     let visibility = Visibility::parse(&cx.text("visibility")?.unwrap_or_default());
     let Some(visibility) = visibility else { return Err(cx.fail(422, "[Visibility]: In")) };

@@ -102,7 +102,9 @@ fn rename(cx: &mut Cx<'_>, at: &At, name: &str) -> Answer {
         return Err(cx.fail(403, "User must be a repo or site admin to rename default or protected branches."));
     }
     if git::branch_sha(&dir, &new).is_some() || !git::valid_branch(&dir, &new) {
-        return Err(cx.fail(422, "Cannot rename a branch using the same name or rename to a branch that already exists."));
+        return Err(
+            cx.fail(422, "Cannot rename a branch using the same name or rename to a branch that already exists.")
+        );
     }
     let set = git::update_ref(&dir, &format!("refs/heads/{new}"), Some(&sha));
     set.and_then(|()| git::update_ref(&dir, &format!("refs/heads/{name}"), None))

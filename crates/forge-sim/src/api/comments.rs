@@ -92,8 +92,7 @@ fn commented(cx: &Cx<'_>, at: &At, index: &str) -> Result<Issue, Reply> {
 fn of_issue(cx: &Cx<'_>, at: &At, index: &str) -> Answer {
     let issue = commented(cx, at, index)?;
     let range = Range::of(cx)?;
-    let all: Vec<Value> =
-        cx.w.comments_of(issue.id).filter(|c| range.has(c)).map(|c| comment_json(cx.w, c)).collect();
+    let all: Vec<Value> = cx.w.comments_of(issue.id).filter(|c| range.has(c)).map(|c| comment_json(cx.w, c)).collect();
     let total = all.len().to_string();
     Ok(Reply::json(200, Value::Array(all)).with("X-Total-Count", total))
 }

@@ -116,7 +116,9 @@ fn tree(cx: &Cx<'_>, at: &At, sha: &str) -> Answer {
 }
 
 fn blob(cx: &Cx<'_>, at: &At, sha: &str) -> Answer {
-    let Some(bytes) = git::blob(&cx.w.git_dir(at.repo.id), sha) else { return Err(cx.fail(400, "object does not exist")) };
+    let Some(bytes) = git::blob(&cx.w.git_dir(at.repo.id), sha) else {
+        return Err(cx.fail(400, "object does not exist"));
+    };
     let full = cx.w.full_name(&at.repo);
     Ok(Reply::json(
         200,

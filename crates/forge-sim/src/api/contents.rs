@@ -189,7 +189,10 @@ fn many(cx: &mut Cx<'_>, at: &At) -> Answer {
     let dir = cx.w.git_dir(at.repo.id);
     let shown: Vec<Value> = wanted
         .iter()
-        .map(|w| git::entry(&dir, &commit.sha, &w.path).map_or(Value::Null, |e| entry_json(cx, at, &branch, &commit, &e, true)))
+        .map(|w| {
+            git::entry(&dir, &commit.sha, &w.path)
+                .map_or(Value::Null, |e| entry_json(cx, at, &branch, &commit, &e, true))
+        })
         .collect();
     let body = json!({ "files": shown, "commit": file_commit(cx, at, &commit), "verification": verification() });
     Ok(Reply::json(201, body))
@@ -257,8 +260,8 @@ fn apply(cx: &mut Cx<'_>, at: &At, wanted: &[Wanted], default_message: &str) -> 
     }
     let message = cx.text("message")?.filter(|m| !m.trim().is_empty()).unwrap_or_else(|| default_message.to_owned());
     let sign = asked_signature(cx, me);
-    let sha = git::commit_changes(&dir, parent.as_deref(), &changes, &message, &sign)
-        .map_err(|e| cx.fail(422, e.message))?;
+    let sha =
+        git::commit_changes(&dir, parent.as_deref(), &changes, &message, &sign).map_err(|e| cx.fail(422, e.message))?;
     let old = git::branch_sha(&dir, &target);
     git::update_ref(&dir, &format!("refs/heads/{target}"), Some(&sha)).map_err(|e| cx.internal(&e.to_string()))?;
     moved(cx.w, at.repo.id, me, &[RefUpdate::branch(&target, old, Some(sha.clone()))]);
@@ -272,9 +275,7 @@ fn check(cx: &Cx<'_>, dir: &std::path::Path, parent: Option<&str>, want: &Wanted
     }
     let found = parent.and_then(|p| git::entry(dir, p, &want.path));
     match (want.kind, found) {
-        (Kind::Create, Some(_)) => {
-            Err(cx.fail(422, format!("repository file already exists [path: {}]", want.path)))
-        }
+        (Kind::Create, Some(_)) => Err(cx.fail(422, format!("repository file already exists [path: {}]", want.path))),
         (Kind::Create, None) => Ok(()),
         (Kind::Update | Kind::Delete, None) => {
             Err(cx.fail(404, format!("repository file does not exist [path: {}]", want.path)))

@@ -85,7 +85,9 @@ fn create(cx: &mut Cx<'_>, target: HookTarget) -> Answer {
     match cx.body.get("config") {
         None | Some(Value::Null) => return Err(cx.fail(422, "[Config]: Required")),
         Some(Value::Object(map)) if map.values().all(Value::is_string) => {}
-        Some(_) => return Err(cx.fail(422, "json: cannot unmarshal field config into Go value of type map[string]string")),
+        Some(_) => {
+            return Err(cx.fail(422, "json: cannot unmarshal field config into Go value of type map[string]string"));
+        }
     }
     let own = matches!(kind.as_str(), "gitea" | "gogs") || (kind == "forgejo" && cx.w.flavour == Flavour::Forgejo);
     if !own && !OTHERS.contains(&kind.as_str()) {

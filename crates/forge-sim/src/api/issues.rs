@@ -34,25 +34,24 @@ fn list(cx: &Cx<'_>, at: &At) -> Answer {
     let state = cx.arg("state").unwrap_or("open");
     let kind = cx.arg("type").unwrap_or_default();
     let (since, before) = (cx.when("since")?, cx.when("before")?);
-    let mut all: Vec<Issue> = cx
-        .w
-        .issues
-        .values()
-        .filter(|i| i.repo == at.repo.id)
-        .filter(|i| at.perm.can_read(if i.pull.is_some() { Unit::Pulls } else { Unit::Issues }))
-        .filter(|i| match state {
-            "all" => true,
-            "closed" => i.closed,
-            _ => !i.closed,
-        })
-        .filter(|i| match kind {
-            "pulls" => i.pull.is_some(),
-            "issues" => i.pull.is_none(),
-            _ => true,
-        })
-        .filter(|i| since.is_none_or(|s| i.updated >= s) && before.is_none_or(|b| i.updated <= b))
-        .cloned()
-        .collect();
+    let mut all: Vec<Issue> =
+        cx.w.issues
+            .values()
+            .filter(|i| i.repo == at.repo.id)
+            .filter(|i| at.perm.can_read(if i.pull.is_some() { Unit::Pulls } else { Unit::Issues }))
+            .filter(|i| match state {
+                "all" => true,
+                "closed" => i.closed,
+                _ => !i.closed,
+            })
+            .filter(|i| match kind {
+                "pulls" => i.pull.is_some(),
+                "issues" => i.pull.is_none(),
+                _ => true,
+            })
+            .filter(|i| since.is_none_or(|s| i.updated >= s) && before.is_none_or(|b| i.updated <= b))
+            .cloned()
+            .collect();
     all.sort_by_key(|i| -i.index);
     Ok(cx.paged(&all, true, |i| issue_json(cx.w, i, cx.me())))
 }

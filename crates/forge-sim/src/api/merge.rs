@@ -20,7 +20,11 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> An
     let Some(details) = issue.pull.clone() else { return Err(cx.not_found()) };
     match (method, what) {
         ("GET", "merge") => {
-            if details.merged.is_some() { Ok(Reply::empty(204)) } else { Err(cx.not_found()) }
+            if details.merged.is_some() {
+                Ok(Reply::empty(204))
+            } else {
+                Err(cx.not_found())
+            }
         }
         ("POST", "merge") => merge(cx, at, &issue, &details),
         ("DELETE", "merge") => Err(cx.not_found()),
@@ -32,8 +36,7 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> An
 /// Whether the checks a protection asks for are all there and good.
 fn checks_pass(cx: &Cx<'_>, at: &At, branch: &str, head: &str) -> bool {
     let Some(rule) = protection(&at.repo, branch).filter(|r| r.enable_status_check) else { return true };
-    let all: Vec<Status> =
-        cx.w.statuses.iter().filter(|s| s.repo == at.repo.id && s.sha == head).cloned().collect();
+    let all: Vec<Status> = cx.w.statuses.iter().filter(|s| s.repo == at.repo.id && s.sha == head).cloned().collect();
     let newest = latest(&all);
     let all_there = rule.contexts.iter().all(|p| newest.iter().any(|s| glob(p, &s.context)));
     let matched: Vec<&str> = newest

@@ -111,13 +111,12 @@ fn in_org(cx: &mut Cx<'_>, method: &str, of: &User, path: &[&str]) -> Answer {
         ("GET", []) => Ok(Reply::json(200, org(cx.w, of))),
         ("GET", ["members"]) => {
             // Strangers see public members only, and nobody has made himself public here.
-            let all: BTreeSet<Id> = cx
-                .w
-                .teams
-                .values()
-                .filter(|t| insider && t.org == of.id)
-                .flat_map(|t| t.members.iter().copied())
-                .collect();
+            let all: BTreeSet<Id> =
+                cx.w.teams
+                    .values()
+                    .filter(|t| insider && t.org == of.id)
+                    .flat_map(|t| t.members.iter().copied())
+                    .collect();
             let all: Vec<Id> = all.into_iter().collect();
             Ok(cx.paged(&all, true, |id| user(cx.w, *id, View::of(cx.me()))))
         }
@@ -146,9 +145,11 @@ fn in_org(cx: &mut Cx<'_>, method: &str, of: &User, path: &[&str]) -> Answer {
         ("POST", ["repos"]) => {
             let me = cx.signed_in()?;
             let may = cx.is_site_admin()
-                || cx.w.teams.values().any(|t| {
-                    t.org == of.id && t.members.contains(&me) && (t.can_create || t.mode == Mode::Owner)
-                });
+                || cx
+                    .w
+                    .teams
+                    .values()
+                    .any(|t| t.org == of.id && t.members.contains(&me) && (t.can_create || t.mode == Mode::Owner));
             if !may {
                 return Err(cx.fail(403, "Given user is not allowed to create repository in organization."));
             }

@@ -41,20 +41,19 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> An
 fn list(cx: &Cx<'_>, at: &At) -> Answer {
     let state = cx.arg("state").unwrap_or("all");
     let (base, poster) = (cx.arg("base_branch").filter(|b| !b.is_empty()), cx.arg("poster").filter(|p| !p.is_empty()));
-    let mut all: Vec<Issue> = cx
-        .w
-        .issues
-        .values()
-        .filter(|i| i.repo == at.repo.id && i.pull.is_some())
-        .filter(|i| match state {
-            "open" => !i.closed,
-            "closed" => i.closed,
-            _ => true,
-        })
-        .filter(|i| base.is_none_or(|b| i.pull.as_ref().is_some_and(|p| p.base_branch == b)))
-        .filter(|i| poster.is_none_or(|p| cx.w.login(i.poster) == p))
-        .cloned()
-        .collect();
+    let mut all: Vec<Issue> =
+        cx.w.issues
+            .values()
+            .filter(|i| i.repo == at.repo.id && i.pull.is_some())
+            .filter(|i| match state {
+                "open" => !i.closed,
+                "closed" => i.closed,
+                _ => true,
+            })
+            .filter(|i| base.is_none_or(|b| i.pull.as_ref().is_some_and(|p| p.base_branch == b)))
+            .filter(|i| poster.is_none_or(|p| cx.w.login(i.poster) == p))
+            .cloned()
+            .collect();
     match cx.arg("sort") {
         Some("oldest") => {}
         Some("recentupdate") => all.sort_by_key(|i| -i.updated),
@@ -119,7 +118,8 @@ fn create(cx: &mut Cx<'_>, at: &At) -> Answer {
             })
     };
     if let Some(old) = cx.w.issues.values().find(same) {
-        let message = format!("pull request already exists for these targets [id: {}, issue_id: {}]", old.index, old.id);
+        let message =
+            format!("pull request already exists for these targets [id: {}, issue_id: {}]", old.index, old.id);
         return Err(cx.fail(409, message));
     }
     let labels = cx.numbers("labels")?.unwrap_or_default();
@@ -133,7 +133,8 @@ fn create(cx: &mut Cx<'_>, at: &At) -> Answer {
         allow_maintainer_edit: false,
         merge_base: None,
     };
-    let issue = open(cx.w, at.repo.id, me, (&title, &body), labels, new, &head_sha).map_err(|e| cx.internal(&e.to_string()))?;
+    let issue =
+        open(cx.w, at.repo.id, me, (&title, &body), labels, new, &head_sha).map_err(|e| cx.internal(&e.to_string()))?;
     Ok(Reply::json(201, pull_json(cx.w, &issue, Some(me), Shape::Single)))
 }
 
@@ -206,15 +207,18 @@ fn files(cx: &Cx<'_>, at: &At, index: &str) -> Answer {
         if let Some(previous) = &f.previous {
             out["previous_filename"] = json!(previous);
         }
-        crate::render::merge(&mut out, json!({
-            "status": f.status,
-            "additions": f.additions,
-            "deletions": f.deletions,
-            "changes": f.additions + f.deletions,
-            "html_url": format!("{root}{full}/src/commit/{head}/{}", f.path),
-            "contents_url": format!("{root}api/v1/repos/{full}/contents/{}?ref={head}", f.path),
-            "raw_url": format!("{root}{full}/raw/commit/{head}/{}", f.path),
-        }));
+        crate::render::merge(
+            &mut out,
+            json!({
+                "status": f.status,
+                "additions": f.additions,
+                "deletions": f.deletions,
+                "changes": f.additions + f.deletions,
+                "html_url": format!("{root}{full}/src/commit/{head}/{}", f.path),
+                "contents_url": format!("{root}api/v1/repos/{full}/contents/{}?ref={head}", f.path),
+                "raw_url": format!("{root}{full}/raw/commit/{head}/{}", f.path),
+            }),
+        );
         out
     });
     Ok(cx.page_headers(reply, all.len()))
@@ -249,9 +253,9 @@ fn by_branches(cx: &Cx<'_>, at: &At, base: &str, head: &str) -> Answer {
     let (head_repo, branch) = head_of(cx, at, head)?;
     let hit = |i: &&Issue| {
         i.repo == at.repo.id
-            && i.pull.as_ref().is_some_and(|p| {
-                p.base_branch == base && p.head_branch == branch && p.head_repo == Some(head_repo.id)
-            })
+            && i.pull
+                .as_ref()
+                .is_some_and(|p| p.base_branch == base && p.head_branch == branch && p.head_repo == Some(head_repo.id))
     };
     match cx.w.issues.values().rev().find(hit) {
         Some(found) => Ok(Reply::json(200, pull_json(cx.w, found, cx.me(), Shape::Single))),

@@ -91,7 +91,8 @@ pub(crate) fn create(cx: &mut Cx<'_>, owner: Id) -> Answer {
         let sign = crate::api::contents::signature(cx.w, me);
         let dir = cx.w.git_dir(new.id);
         let made = git::commit_changes(&dir, None, &[change], "Initial commit\n", &sign);
-        let made = made.and_then(|sha| git::update_ref(&dir, &format!("refs/heads/{}", new.default_branch), Some(&sha)));
+        let made =
+            made.and_then(|sha| git::update_ref(&dir, &format!("refs/heads/{}", new.default_branch), Some(&sha)));
         made.map_err(|e| cx.internal(&e.to_string()))?;
     }
     payload::repository(cx.w, &new, "created", me);
@@ -237,7 +238,11 @@ fn fork(cx: &mut Cx<'_>, at: &At) -> Answer {
         Some(name) => {
             let org = cx.org(&name).map_err(|_| cx.fail(422, format!("organization does not exist [{name}]")))?;
             let may = cx.is_site_admin()
-                || cx.w.teams.values().any(|t| t.org == org.id && t.members.contains(&me) && (t.can_create || t.mode == Mode::Owner));
+                || cx
+                    .w
+                    .teams
+                    .values()
+                    .any(|t| t.org == org.id && t.members.contains(&me) && (t.can_create || t.mode == Mode::Owner));
             if !may {
                 return Err(cx.fail(403, "User is not an owner of this organization."));
             }
@@ -333,7 +338,8 @@ fn clone_into(cx: &mut Cx<'_>, new: Repo, source: &str) -> Answer {
         return Err(cx.fail(422, format!("Migration failed: {}.", error.message)));
     }
     let head = git::remote_head(&dir, source).unwrap_or_else(|| new.default_branch.clone());
-    git::run(&dir, &["symbolic-ref", "HEAD", &format!("refs/heads/{head}")]).map_err(|e| cx.internal(&e.to_string()))?;
+    git::run(&dir, &["symbolic-ref", "HEAD", &format!("refs/heads/{head}")])
+        .map_err(|e| cx.internal(&e.to_string()))?;
     if let Some(it) = cx.w.repos.get_mut(&new.id) {
         it.default_branch = head;
     }
@@ -368,13 +374,12 @@ fn repo_teams(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> Answer {
         return Err(cx.fail(405, "repo is not owned by an organization"));
     }
     cx.signed_in()?;
-    let of_org: Vec<(Id, String, bool)> = cx
-        .w
-        .teams
-        .values()
-        .filter(|t| t.org == at.repo.owner)
-        .map(|t| (t.id, t.name.clone(), t.all_repos || t.repos.contains(&at.repo.id)))
-        .collect();
+    let of_org: Vec<(Id, String, bool)> =
+        cx.w.teams
+            .values()
+            .filter(|t| t.org == at.repo.owner)
+            .map(|t| (t.id, t.name.clone(), t.all_repos || t.repos.contains(&at.repo.id)))
+            .collect();
     let [name] = path else {
         let all: Vec<Value> = of_org.iter().filter(|t| t.2).map(|t| teams::json(cx, t.0, false)).collect();
         return Ok(Reply::json(200, Value::Array(all)));

@@ -63,13 +63,12 @@ fn create(cx: &mut Cx<'_>, at: &At, name: &str) -> Answer {
 
 fn list(cx: &Cx<'_>, at: &At, sha: &str) -> Answer {
     let state = cx.arg("state").filter(|s| !s.is_empty());
-    let mut all: Vec<Status> = cx
-        .w
-        .statuses
-        .iter()
-        .filter(|s| s.repo == at.repo.id && s.sha == sha && state.is_none_or(|wanted| s.state == wanted))
-        .cloned()
-        .collect();
+    let mut all: Vec<Status> =
+        cx.w.statuses
+            .iter()
+            .filter(|s| s.repo == at.repo.id && s.sha == sha && state.is_none_or(|wanted| s.state == wanted))
+            .cloned()
+            .collect();
     match cx.arg("sort") {
         // The names say the opposite of what they do.
         Some("leastindex") => all.sort_by_key(|s| -s.index),
@@ -112,8 +111,7 @@ pub(crate) fn combine(states: &[&str], new_rule: bool) -> &'static str {
 }
 
 fn combined(cx: &Cx<'_>, at: &At, sha: &str) -> Reply {
-    let all: Vec<Status> =
-        cx.w.statuses.iter().filter(|s| s.repo == at.repo.id && s.sha == sha).cloned().collect();
+    let all: Vec<Status> = cx.w.statuses.iter().filter(|s| s.repo == at.repo.id && s.sha == sha).cloned().collect();
     let newest = latest(&all);
     let (page, limit) = cx.page();
     let shown: Vec<&Status> = newest.iter().skip((page - 1).saturating_mul(limit)).take(limit).collect();
@@ -130,11 +128,7 @@ fn combined(cx: &Cx<'_>, at: &At, sha: &str) -> Reply {
     }
     let full = cx.w.full_name(&at.repo);
     let api = format!("{}api/v1/repos/{full}", cx.w.root_url);
-    let statuses = if shown.is_empty() {
-        Value::Null
-    } else {
-        shown.iter().map(|s| status_json(cx.w, s)).collect()
-    };
+    let statuses = if shown.is_empty() { Value::Null } else { shown.iter().map(|s| status_json(cx.w, s)).collect() };
     let body = json!({
         "state": combine(&states, new_rule),
         "sha": sha,

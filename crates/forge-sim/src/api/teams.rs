@@ -112,7 +112,11 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, id: &str, path: &[&str]) -> A
         (_, ["members", login]) => member(cx, method, &it, login),
         ("GET", ["repos"]) => {
             let all: Vec<Repo> =
-                cx.w.repos.values().filter(|r| r.owner == it.org && (it.all_repos || it.repos.contains(&r.id))).cloned().collect();
+                cx.w.repos
+                    .values()
+                    .filter(|r| r.owner == it.org && (it.all_repos || it.repos.contains(&r.id)))
+                    .cloned()
+                    .collect();
             Ok(cx.paged(&all, true, |r| repo_for(cx.w, r, Some(me))))
         }
         (_, ["repos", owner, name]) => repo(cx, method, &it, owner, name),
@@ -138,9 +142,7 @@ fn edit(cx: &mut Cx<'_>, mut it: Team) -> Answer {
 fn member(cx: &mut Cx<'_>, method: &str, it: &Team, login: &str) -> Answer {
     let Some(subject) = cx.any_user(login) else { return Err(cx.not_found()) };
     match method {
-        "GET" if it.members.contains(&subject.id) => {
-            Ok(Reply::json(200, user(cx.w, subject.id, View::of(cx.me()))))
-        }
+        "GET" if it.members.contains(&subject.id) => Ok(Reply::json(200, user(cx.w, subject.id, View::of(cx.me())))),
         "GET" => Err(cx.not_found()),
         "PUT" | "DELETE" => {
             if method == "DELETE" && it.mode == Mode::Owner && it.members.len() == 1 {

@@ -67,7 +67,11 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, path: &[&str]) -> Answer {
         ("GET", ["user", "repos"]) => {
             let me = cx.signed_in()?;
             let mine: Vec<Repo> =
-                cx.w.repos.values().filter(|r| r.owner == me || r.collaborators.contains_key(&me) || repos::by_team(cx.w, r, me)).cloned().collect();
+                cx.w.repos
+                    .values()
+                    .filter(|r| r.owner == me || r.collaborators.contains_key(&me) || repos::by_team(cx.w, r, me))
+                    .cloned()
+                    .collect();
             Ok(cx.paged(&mine, true, |r| repo_for(cx.w, r, Some(me))))
         }
         ("POST", ["user", "repos"]) => {

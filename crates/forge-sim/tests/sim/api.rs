@@ -118,7 +118,14 @@ async fn error_shapes() {
         (&alice, "POST", format!("{repo}/issues/1/comments"), json!({ "body": "" }), 422, "[Body]: Required"),
         (&alice, "POST", format!("{repo}/issues/1/comments"), json!({ "body": 7 }), 422, "cannot unmarshal"),
         (&alice, "POST", format!("{repo}/branches"), json!({ "new_branch_name": "n", "old_ref_name": "zzz" }), 500, ""),
-        (&alice, "POST", format!("{repo}/branches"), json!({ "new_branch_name": "n", "old_branch_name": "zzz" }), 404, "old branch"),
+        (
+            &alice,
+            "POST",
+            format!("{repo}/branches"),
+            json!({ "new_branch_name": "n", "old_branch_name": "zzz" }),
+            404,
+            "old branch",
+        ),
         (&alice, "POST", format!("{repo}/branches"), json!({ "new_branch_name": "upgrade" }), 409, "already exists"),
         (&alice, "DELETE", format!("{repo}/branches/main"), Value::Null, 403, "default"),
         (&alice, "GET", format!("{repo}/hooks"), Value::Null, 403, "admin"),
@@ -132,11 +139,16 @@ async fn error_shapes() {
         }
         assert!(got.text.contains(text), "{method} {path}: {}", got.text);
     }
-    let bad = client().post(format!("{}/api/v1/{repo}/issues/1/comments", sim.url()))
-        .header("Authorization", format!("token {alice}")).header("Content-Type", "application/json").body("{");
+    let bad = client()
+        .post(format!("{}/api/v1/{repo}/issues/1/comments", sim.url()))
+        .header("Authorization", format!("token {alice}"))
+        .header("Content-Type", "application/json")
+        .body("{");
     assert_eq!(bad.send().await.unwrap().status().as_u16(), 422);
-    let form = client().post(format!("{}/api/v1/{repo}/issues/1/comments", sim.url()))
-        .header("Authorization", format!("token {alice}")).form(&[("body", "by form")]);
+    let form = client()
+        .post(format!("{}/api/v1/{repo}/issues/1/comments", sim.url()))
+        .header("Authorization", format!("token {alice}"))
+        .form(&[("body", "by form")]);
     assert_eq!(form.send().await.unwrap().status().as_u16(), 201);
 }
 
@@ -222,7 +234,10 @@ async fn flavours_and_anonymous_views() {
         assert_eq!(get(&sim, "", "repos/a/b").await.json()["message"], missing);
         sim.switch(|s| s.require_signin = true);
         let refused = get(&sim, "", "version").await;
-        assert_eq!((refused.status, refused.json()["message"].as_str().unwrap().to_owned()), (403, "Only signed in user is allowed to call APIs.".to_owned()));
+        assert_eq!(
+            (refused.status, refused.json()["message"].as_str().unwrap().to_owned()),
+            (403, "Only signed in user is allowed to call APIs.".to_owned())
+        );
     }
     assert!(matches!(
         forge_sim::serve(Config { listen: "0.0.0.0:0".parse().unwrap(), ..Config::default() }).await,

@@ -24,7 +24,10 @@ async fn refused_requests_do_nothing() {
     assert!(sim.faults().is_empty());
     let log = sim.requests();
     assert_eq!(log.iter().filter(|r| r.method == "POST").count(), 5);
-    assert_eq!((log[4].actor.as_deref(), log[4].body.as_str(), log[4].status), (Some("alice"), "{\"body\":\"x\"}", Some(201)));
+    assert_eq!(
+        (log[4].actor.as_deref(), log[4].body.as_str(), log[4].status),
+        (Some("alice"), "{\"body\":\"x\"}", Some(201))
+    );
 }
 
 #[tokio::test]

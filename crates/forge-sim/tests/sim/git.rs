@@ -21,8 +21,7 @@ async fn clone_push_and_what_follows() {
     git(&w, &["push", "-q", "origin", "upgrade", "upgrade:refs/heads/other"]).await;
     let head = git(&w, &["rev-parse", "HEAD"]).await;
     sim.settle().await;
-    let mut kinds: Vec<String> =
-        receiver.all().iter().map(|d| d.header("x-gitea-event-type").to_owned()).collect();
+    let mut kinds: Vec<String> = receiver.all().iter().map(|d| d.header("x-gitea-event-type").to_owned()).collect();
     kinds.sort();
     assert_eq!(kinds, ["create", "pull_request_sync", "push", "push"]);
     let push = receiver.all().into_iter().find(|d| d.json()["ref"] == "refs/heads/upgrade").unwrap().json();
@@ -134,8 +133,10 @@ async fn protected_branches_and_pull_refs_cannot_be_pushed() {
 #[tokio::test]
 async fn a_force_push_is_told_apart() {
     let (sim, _) = stage().await;
-    let main = get(&sim, "", "repos/recipes/app/branches/main").await.json()["commit"]["id"].as_str().unwrap().to_owned();
-    let old = get(&sim, "", "repos/recipes/app/branches/upgrade").await.json()["commit"]["id"].as_str().unwrap().to_owned();
+    let main =
+        get(&sim, "", "repos/recipes/app/branches/main").await.json()["commit"]["id"].as_str().unwrap().to_owned();
+    let old =
+        get(&sim, "", "repos/recipes/app/branches/upgrade").await.json()["commit"]["id"].as_str().unwrap().to_owned();
     sim.repo("recipes/app").unwrap().force_branch("alice", "upgrade", &main).unwrap();
     let timeline = get(&sim, "", "repos/recipes/app/issues/1/timeline").await.json();
     let body: Value = serde_json::from_str(timeline[0]["body"].as_str().unwrap()).unwrap();

@@ -15,10 +15,21 @@ fn furnish(sim: &Sim) {
     sim.org("recipes").unwrap();
     for name in ["recipes/open", "recipes/closed"] {
         let repo = sim.repo(name).unwrap();
-        repo.collaborator("reader", "read").unwrap().collaborator("writer", "write").unwrap().collaborator("chief", "admin").unwrap();
+        repo.collaborator("reader", "read")
+            .unwrap()
+            .collaborator("writer", "write")
+            .unwrap()
+            .collaborator("chief", "admin")
+            .unwrap();
     }
     sim.repo("recipes/closed").unwrap().edit(json!({ "private": true })).unwrap();
-    sim.team("recipes", "coders", &[("repo.code", "write"), ("repo.pulls", "write"), ("repo.wiki", "read")], &["teamwriter"]).unwrap();
+    sim.team(
+        "recipes",
+        "coders",
+        &[("repo.code", "write"), ("repo.pulls", "write"), ("repo.wiki", "read")],
+        &["teamwriter"],
+    )
+    .unwrap();
     sim.edit_user("limited", json!({ "restricted": true })).unwrap();
     let call = |path: &str, body| assert!(sim.call("root1", "POST", path, body).unwrap().0 < 300);
     call("orgs/recipes/teams", json!({ "name": "bosses", "permission": "admin", "includes_all_repositories": true }));

@@ -32,10 +32,17 @@ async fn opening_and_editing() {
         assert_eq!(patch(&sim, token, &format!("{pulls}/1"), body.clone()).await.status, status, "{body}");
     }
     let shown = get(&sim, &alice, &format!("{pulls}/1")).await.json();
-    assert_eq!((shown["title"].as_str(), shown["draft"].as_bool(), shown["mergeable"].as_bool()), (Some("WIP: x"), Some(true), Some(false)));
+    assert_eq!(
+        (shown["title"].as_str(), shown["draft"].as_bool(), shown["mergeable"].as_bool()),
+        (Some("WIP: x"), Some(true), Some(false))
+    );
     assert_eq!(get(&sim, &alice, pulls).await.json().as_array().unwrap().len(), 1, "all states by default");
     assert_eq!(get(&sim, &alice, &format!("{pulls}?state=open")).await.json(), json!([]));
-    assert_eq!(get(&sim, &alice, "repos/recipes/app/issues?type=pulls").await.json(), json!([]), "issues default to open");
+    assert_eq!(
+        get(&sim, &alice, "repos/recipes/app/issues?type=pulls").await.json(),
+        json!([]),
+        "issues default to open"
+    );
     assert!(shown.get("additions").is_some());
     assert!(get(&sim, &alice, pulls).await.json()[0].get("additions").is_none(), "no counts in lists");
     sim.repo("recipes/app").unwrap().edit(json!({ "has_pull_requests": false })).unwrap();
@@ -66,7 +73,10 @@ async fn merging_has_its_conditions() {
     assert_eq!(post(&sim, &alice, merge, wish).await.status, 405);
     assert_eq!(patch(&sim, &alice, "repos/recipes/app/pulls/1", json!({ "state": "open" })).await.status, 412);
     let shown = get(&sim, &alice, "repos/recipes/app/pulls/1").await.json();
-    assert_eq!((shown["merged"].as_bool(), shown["state"].as_str(), shown["changed_files"].as_i64()), (Some(true), Some("closed"), Some(1)));
+    assert_eq!(
+        (shown["merged"].as_bool(), shown["state"].as_str(), shown["changed_files"].as_i64()),
+        (Some(true), Some("closed"), Some(1))
+    );
     assert!(get(&sim, &alice, "repos/recipes/app/contents/compose.yml").await.status == 200);
 }
 
@@ -106,7 +116,12 @@ async fn comments_and_reactions() {
     assert_eq!((entry["type"].as_str(), entry["new_title"].as_str()), (Some("change_title"), Some("Other")));
     let path = format!("repos/recipes/app/issues/comments/{}", entry["id"]);
     assert_eq!(get(&sim, &alice, &path).await.status, 204, "not a comment");
-    assert_eq!(call(&sim, &alice, Method::DELETE, &format!("repos/recipes/app/issues/comments/{id}"), Value::Null).await.status, 204);
+    assert_eq!(
+        call(&sim, &alice, Method::DELETE, &format!("repos/recipes/app/issues/comments/{id}"), Value::Null)
+            .await
+            .status,
+        204
+    );
     assert_eq!(get(&sim, &alice, &format!("repos/recipes/app/issues/comments/{id}")).await.status, 404);
 }
 
@@ -129,7 +144,12 @@ async fn contents_are_committed_and_checked() {
         ("PUT", file, body(json!({ "sha": sha, "content": "dHdv" })), 200),
         ("PUT", "repos/recipes/app/contents/new.txt", body(json!({})), 201),
         ("DELETE", file, body(json!({})), 422),
-        ("POST", "repos/recipes/app/contents", body(json!({ "files": [{ "operation": "create", "path": "../x" }] })), 422),
+        (
+            "POST",
+            "repos/recipes/app/contents",
+            body(json!({ "files": [{ "operation": "create", "path": "../x" }] })),
+            422,
+        ),
         ("POST", "repos/recipes/app/contents/.git/x", body(json!({})), 422),
         ("POST", "repos/recipes/app/contents/y", body(json!({ "branch": "nope" })), 404),
         ("POST", "repos/recipes/app/contents/y", body(json!({ "new_branch": "upgrade" })), 422),

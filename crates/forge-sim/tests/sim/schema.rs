@@ -12,7 +12,10 @@ const SWAGGER: &str = include_str!("../../schema/gitea-swagger.json");
 
 /// Keys the server leaves out when empty, by definition.
 const OPTIONAL: &[(&str, &[&str])] = &[
-    ("Repository", &["parent", "permissions", "internal_tracker", "external_tracker", "external_wiki", "repo_transfer"]),
+    (
+        "Repository",
+        &["parent", "permissions", "internal_tracker", "external_tracker", "external_wiki", "repo_transfer"],
+    ),
     ("PullRequest", &["additions", "deletions", "changed_files", "review_comments"]),
     ("ChangedFile", &["previous_filename"]),
     ("ContentsResponse", &["lfs_oid", "lfs_size", "last_commit_message"]),
@@ -133,9 +136,13 @@ async fn every_get_matches_the_schema() {
     };
     let status = json!({ "state": "pending", "context": "cc-ci/testme", "description": "queued" });
     made(post(&sim, &alice, &format!("{repo}/statuses/upgrade"), status).await, 201);
-    made(post(&sim, &alice, &format!("{repo}/issues/comments/{comment}/reactions"), json!({ "content": "eyes" })).await, 201);
+    made(
+        post(&sim, &alice, &format!("{repo}/issues/comments/{comment}/reactions"), json!({ "content": "eyes" })).await,
+        201,
+    );
     made(post(&sim, &alice, &format!("{repo}/issues/1/reactions"), json!({ "content": "heart" })).await, 201);
-    let label = made(post(&sim, &admin, &format!("{repo}/labels"), json!({ "name": "ci", "color": "#00aabb" })).await, 201);
+    let label =
+        made(post(&sim, &admin, &format!("{repo}/labels"), json!({ "name": "ci", "color": "#00aabb" })).await, 201);
     made(post(&sim, &admin, &format!("{repo}/issues/1/labels"), json!({ "labels": ["ci"] })).await, 200);
     made(post(&sim, &alice, &format!("{repo}/tags"), json!({ "tag_name": "v1", "message": "first" })).await, 201);
     let release = made(post(&sim, &alice, &format!("{repo}/releases"), json!({ "tag_name": "v2" })).await, 201);
@@ -150,7 +157,10 @@ async fn every_get_matches_the_schema() {
     assert_eq!(fork["parent"]["full_name"], "recipes/app");
     sim.push_as("alice", "recipes/app", "done", &[("done.txt", "x\n")]).unwrap();
     let done = sim.open_pr("alice", "recipes/app", "done", "Done").unwrap();
-    made_empty(&post(&sim, &admin, &format!("{repo}/pulls/{}/merge", done.number), json!({ "Do": "merge" })).await, 200);
+    made_empty(
+        &post(&sim, &admin, &format!("{repo}/pulls/{}/merge", done.number), json!({ "Do": "merge" })).await,
+        200,
+    );
     let merged = get(&sim, &alice, &format!("{repo}/pulls/{}", done.number)).await.json();
     let head = get(&sim, &alice, &format!("{repo}/pulls/1")).await.json()["head"]["sha"].as_str().unwrap().to_owned();
     let blob = get(&sim, &alice, &format!("{repo}/contents/README.md")).await.json()["sha"].clone();
@@ -248,9 +258,27 @@ async fn answers_to_writing_match_the_schema() {
     let comment = sim.comment_as("alice", &pr, "x").unwrap();
     let file = json!({ "content": "eA==", "branch": "upgrade", "message": "add" });
     for (method, path, url, body, status) in [
-        ("post", format!("{base}/issues/{{index}}/comments"), "issues/1/comments".to_owned(), json!({ "body": "a" }), 201),
-        ("patch", format!("{base}/issues/comments/{{id}}"), format!("issues/comments/{comment}"), json!({ "body": "b" }), 200),
-        ("post", format!("{base}/statuses/{{sha}}"), "statuses/upgrade".to_owned(), json!({ "state": "success", "context": "c" }), 201),
+        (
+            "post",
+            format!("{base}/issues/{{index}}/comments"),
+            "issues/1/comments".to_owned(),
+            json!({ "body": "a" }),
+            201,
+        ),
+        (
+            "patch",
+            format!("{base}/issues/comments/{{id}}"),
+            format!("issues/comments/{comment}"),
+            json!({ "body": "b" }),
+            200,
+        ),
+        (
+            "post",
+            format!("{base}/statuses/{{sha}}"),
+            "statuses/upgrade".to_owned(),
+            json!({ "state": "success", "context": "c" }),
+            201,
+        ),
         ("post", format!("{base}/branches"), "branches".to_owned(), json!({ "new_branch_name": "b/c" }), 201),
         ("post", format!("{base}/contents/{{filepath}}"), "contents/new.txt".to_owned(), file, 201),
         ("post", format!("{base}/issues"), "issues".to_owned(), json!({ "title": "t" }), 201),

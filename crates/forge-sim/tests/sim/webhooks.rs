@@ -54,9 +54,18 @@ async fn comment_payloads_and_headers_are_those_of_the_samples() {
     let got = receiver.all();
     assert_eq!(got.len(), 3);
     let samples = [
-        (include_str!("../../schema/issue_comment-pr-created.json"), include_str!("../../schema/issue_comment-pr-created.headers")),
-        (include_str!("../../schema/issue_comment-pr-edited.json"), include_str!("../../schema/issue_comment-pr-edited.headers")),
-        (include_str!("../../schema/issue_comment-pr-deleted.json"), include_str!("../../schema/issue_comment-pr-deleted.headers")),
+        (
+            include_str!("../../schema/issue_comment-pr-created.json"),
+            include_str!("../../schema/issue_comment-pr-created.headers"),
+        ),
+        (
+            include_str!("../../schema/issue_comment-pr-edited.json"),
+            include_str!("../../schema/issue_comment-pr-edited.headers"),
+        ),
+        (
+            include_str!("../../schema/issue_comment-pr-deleted.json"),
+            include_str!("../../schema/issue_comment-pr-deleted.headers"),
+        ),
     ];
     for (delivery, (body, headers)) in got.iter().zip(samples) {
         let text = String::from_utf8(delivery.body.clone()).unwrap();
@@ -197,9 +206,12 @@ async fn deliveries_are_lost_doubled_reordered_and_late() {
 
 #[tokio::test]
 async fn older_servers_and_the_switch_leave_out_the_pull_request() {
-    for (flavour, omit, present) in
-        [(Flavour::Gitea, false, true), (Flavour::Gitea, true, false), (Flavour::OldGitea, false, false), (Flavour::Forgejo, false, true)]
-    {
+    for (flavour, omit, present) in [
+        (Flavour::Gitea, false, true),
+        (Flavour::Gitea, true, false),
+        (Flavour::OldGitea, false, false),
+        (Flavour::Forgejo, false, true),
+    ] {
         let sim = forge_sim::serve(Config { flavour, ..Config::default() }).await.unwrap();
         sim.switch(|s| s.omit_pull_request = omit);
         let pr = furnish(&sim);
@@ -227,7 +239,9 @@ async fn which_event_fires_what() {
         sim.settle().await;
         receiver.all()[from..]
             .iter()
-            .map(|d| (d.header("x-gitea-event-type").to_owned(), d.json()["action"].as_str().unwrap_or_default().to_owned()))
+            .map(|d| {
+                (d.header("x-gitea-event-type").to_owned(), d.json()["action"].as_str().unwrap_or_default().to_owned())
+            })
             .collect()
     };
     let pairs = |list: &[(&str, &str)]| -> Vec<(String, String)> {
@@ -254,7 +268,9 @@ async fn which_event_fires_what() {
     let one = seen(&receiver, from).await;
     assert_eq!(one, pairs(&[("pull_request_comment", "created")]), "an unchanged edit tells nobody");
     from = receiver.all().len();
-    let deleted = crate::support::call(&sim, &alice, reqwest::Method::DELETE, "repos/recipes/app/branches/upgrade", Value::Null).await;
+    let deleted =
+        crate::support::call(&sim, &alice, reqwest::Method::DELETE, "repos/recipes/app/branches/upgrade", Value::Null)
+            .await;
     assert_eq!(deleted.status, 204);
     assert_eq!(seen(&receiver, from).await, pairs(&[("delete", ""), ("pull_request", "closed")]));
     assert_eq!(receiver.all()[from].json()["ref"], "upgrade", "the short name");
