@@ -20,7 +20,7 @@ const LINE_CHARS: usize = 400;
 const MEMORY_FLOOR: u64 = 96 * 1024 * 1024;
 
 /// Load average per CPU above which a host is crowded.
-const LOAD_PER_CPU: f64 = 3.75;
+const LOAD_PER_CPU: f64 = 6.0;
 
 /// Least free disk with which an engine still works, in bytes.
 const DISK_FLOOR: u64 = 64 * 1024 * 1024;
@@ -263,8 +263,8 @@ fn depends_on_time(signal: &Signal) -> bool {
 
 /// Whether time-outs mean nothing on such a host: somebody waited for it nearly all of the time, or memory was all but gone.
 ///
-/// Pressure on the CPU alone says little (three busy loops on two CPUs are 100 %), so many must be waiting as well: the same
-/// load per CPU that Zuul takes no more work at, and half as much again.
+/// Pressure on the CPU alone says little (three busy loops on two CPUs are 100 %), so many must be waiting as well: more than
+/// twice the load per CPU at which Zuul takes no more work.
 fn is_overloaded(load: &HostLoad) -> bool {
     let crowded = load.load_max >= LOAD_PER_CPU * f64::from(u32::try_from(load.cpus.max(1)).unwrap_or(u32::MAX));
     let over = |figure: Option<crate::domain::Pressure>, mean: f64, max: f64| {

@@ -54,7 +54,7 @@ fn paused(cause: Option<Cause>) -> Signal {
 }
 
 fn busy() -> Evidence {
-    let load = HostLoad { cpu: Some(Pressure { mean: 95.0, max: 99.0 }), load_max: 9.0, cpus: 2, ..quiet_load() };
+    let load = HostLoad { cpu: Some(Pressure { mean: 95.0, max: 99.0 }), load_max: 14.0, cpus: 2, ..quiet_load() };
     Evidence { load: Some(load), ..Default::default() }
 }
 
@@ -65,10 +65,10 @@ fn a_busy_cpu_alone_is_no_excuse() {
     let sick = Signal::Tasks { service: "app".into(), cause: Cause::Unhealthy { kills: 2 } };
     for (load_max, cpus, want) in [
         (3.0, 2, C::NeverHealthy),
-        (7.0, 2, C::NeverHealthy),
-        (8.0, 2, C::HostOverloaded),
-        (8.0, 4, C::NeverHealthy),
-        (16.0, 4, C::HostOverloaded),
+        (11.0, 2, C::NeverHealthy),
+        (12.0, 2, C::HostOverloaded),
+        (12.0, 4, C::NeverHealthy),
+        (24.0, 4, C::HostOverloaded),
     ] {
         let load = HostLoad { cpu, load_max, cpus, ..quiet_load() };
         let evidence = Evidence { load: Some(load), ..Default::default() };
