@@ -121,6 +121,8 @@ impl Store {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // Closing the one connection would end the database, and a test that is cut short closes it.
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         schema::upgrade(&mut *pool.acquire().await?, schema::STEPS).await?;

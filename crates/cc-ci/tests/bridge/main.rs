@@ -4,7 +4,11 @@
 
 mod comments;
 mod gate;
+mod model;
+mod publish;
+mod queue;
 mod store;
+mod support;
 
 /// A time, in seconds after an arbitrary beginning.
 fn at(seconds: i64) -> jiff::Timestamp {
