@@ -76,7 +76,8 @@ async fn a_call_that_worked_but_said_otherwise_is_not_repeated() {
             }
         }
         let mut passes = 0;
-        while state(&store, &last).await == OutboxState::Due || state(&store, &status(StatusState::Success, 1)).await == OutboxState::Due
+        while state(&store, &last).await == OutboxState::Due
+            || state(&store, &status(StatusState::Success, 1)).await == OutboxState::Due
         {
             now += SignedDuration::from_secs(200);
             pass(&store, &forge, &mut line, now).await;
@@ -174,9 +175,7 @@ async fn a_commit_that_the_forge_does_not_have_yet_is_tried_again() {
 async fn a_locked_pull_request_gets_its_status_but_no_comment() {
     let store = Store::in_memory().await.unwrap();
     let forge = FakeForge::default();
-    forge.set_fate(|call| {
-        if call == "create comment" { Fate::FailsBefore(Failure::Forbidden) } else { Fate::Works }
-    });
+    forge.set_fate(|call| if call == "create comment" { Fate::FailsBefore(Failure::Forbidden) } else { Fate::Works });
     want(&store, &comment("x"), version(1, 1), at(0)).await;
     want(&store, &status(StatusState::Success, 1), version(1, 1), at(0)).await;
     let done = pass(&store, &forge, &mut Line::default(), at(0)).await;

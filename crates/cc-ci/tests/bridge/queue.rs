@@ -104,7 +104,10 @@ async fn a_run_goes_from_the_comment_to_its_verdict() {
     assert!(stage_ended(&bench.store, &claimed.lease, &stage, at(4)).await.unwrap());
     assert!(bench.judge(&claimed, Verdict::Green, at(5)).await);
     let run = bench.run(1).await;
-    assert_eq!((run.state, run.outcome, run.verdict), (RunState::Finished, Some(Outcome::Judged), Some(Verdict::Green)));
+    assert_eq!(
+        (run.state, run.outcome, run.verdict),
+        (RunState::Finished, Some(Outcome::Judged), Some(Verdict::Green))
+    );
     assert_eq!((run.level, run.lease), (Some(5), None));
     assert_eq!(bench.verdicts(1).await, [Some(Verdict::Green)]);
     // The lease is used up.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cc_ci::domain::{
-    HostLoad, Reason, ReasonCode, RecipeInfo, Run, RunId, SecretScan, Stage, StageResult, StageStatus, Teardown, Verdict,
+    HostLoad, Reason, ReasonCode, RecipeInfo, Run, RunId, SecretScan, Stage, StageResult, StageStatus, Teardown,
+    Verdict,
 };
 use cc_ci::publish::forge::{Failure, Forge, ForgeError, Repository, SeenComment, SeenStatus, Status};
 use cc_ci::publish::refresh::{PullView, Render};
