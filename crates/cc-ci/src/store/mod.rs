@@ -227,11 +227,11 @@ impl Cells<'_> {
 
     /// An enum or an id that serialises as a string.
     pub(crate) fn word<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
-        self.to_word(column, self.text(column)?)
+        self.to_word(column, &self.text(column)?)
     }
 
     pub(crate) fn maybe_word<T: DeserializeOwned>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
-        self.maybe_text(column)?.map(|text| self.to_word(column, text)).transpose()
+        self.maybe_text(column)?.map(|text| self.to_word(column, &text)).transpose()
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
@@ -239,8 +239,8 @@ impl Cells<'_> {
         serde_json::from_str(&text).map_err(|_| self.unreadable(column, &text))
     }
 
-    fn to_word<T: DeserializeOwned>(&self, column: &'static str, text: String) -> Result<T, StoreError> {
-        serde_json::from_value(serde_json::Value::String(text.clone())).map_err(|_| self.unreadable(column, &text))
+    fn to_word<T: DeserializeOwned>(&self, column: &'static str, text: &str) -> Result<T, StoreError> {
+        serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|_| self.unreadable(column, text))
     }
 
     fn to_time(&self, column: &'static str, millis: i64) -> Result<Timestamp, StoreError> {

@@ -307,7 +307,7 @@ impl World {
     /// A process that was thought dead wakes up and reports. It may succeed only while nobody has taken its lease away.
     async fn zombie(&mut self) {
         let Some(zombie) = self.zombies.pop() else { return };
-        let row = runs::get(&mut *self.store.read().await.unwrap(), zombie.lease.number()).await.unwrap().unwrap();
+        let row = runs::get(&mut self.store.read().await.unwrap(), zombie.lease.number()).await.unwrap().unwrap();
         let holds = row.lease.is_some_and(|lease| lease.token == zombie.lease.token());
         let report = Report::Record(Box::new(record(zombie.lease.run_id(), Verdict::Green, None)));
         let held = finish(&self.store, &zombie.lease, &report, &self.config, self.now).await.unwrap();
@@ -403,7 +403,10 @@ impl World {
     async fn check_at_rest(&self) {
         let mut connection = self.store.read().await.unwrap();
         assert!(runs::unpublished(&mut connection, 1).await.unwrap().is_empty());
-        let shown = self.forge.state();
+        let (comments_shown, statuses_shown) = {
+            let shown = self.forge.state();
+            (shown.comments.clone(), shown.statuses.clone())
+        };
         let mut of_commit: BTreeMap<String, (i64, StatusState)> = BTreeMap::new();
         for repo in 0..REPOS {
             for pull in 0..PULLS {
@@ -429,7 +432,7 @@ impl World {
                 assert_eq!(by_comment.keys().copied().collect::<BTreeSet<_>>(), written, "one trigger per comment");
                 let runs = runs::of_pull(&mut connection, repo, pull, 10_000).await.unwrap();
                 let Some(newest) = runs.first() else { continue };
-                let comments = &shown.comments[&(repo, pull)];
+                let comments = &comments_shown[&(repo, pull)];
                 assert_eq!(comments.len(), 1, "one comment per pull request");
                 let line = format!("run {} Finished {:?}", newest.number, newest.verdict);
                 assert!(comments[0].body.contains(&line), "{:?} lacks {line}", comments[0].body);
@@ -444,7 +447,7 @@ impl World {
             }
         }
         for (commit, (number, state)) in of_commit {
-            let posted = &shown.statuses[&commit];
+            let posted = &statuses_shown[&commit];
             let last = posted.last().unwrap();
             assert_eq!((last.state, last.target_url.clone()), (state, format!("https://ci.test/runs/{number}")));
             let order: Vec<(i64, bool)> = posted

@@ -43,7 +43,7 @@ async fn pass(store: &Store, forge: &FakeForge, line: &mut Line, now: Timestamp)
 }
 
 async fn state(store: &Store, wanted: &Wanted) -> OutboxState {
-    outbox::get(&mut *store.read().await.unwrap(), &wanted.target(1)).await.unwrap().unwrap().state
+    outbox::get(&mut store.read().await.unwrap(), &wanted.target(1)).await.unwrap().unwrap().state
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn an_outage_costs_one_call_a_second_at_most_and_ends_by_itself() {
     assert!((360..500).contains(&calls), "{calls} calls in six hours");
     forge.heal();
     let mut second = six_hours;
-    while outbox::next_due(&mut *store.read().await.unwrap()).await.unwrap().is_some() {
+    while outbox::next_due(&mut store.read().await.unwrap()).await.unwrap().is_some() {
         pass(&store, &forge, &mut line, at(second)).await;
         second += 1;
         assert!(second < six_hours + 300, "five minutes after the forge is back");

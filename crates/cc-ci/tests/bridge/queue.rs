@@ -57,16 +57,16 @@ impl Bench {
     }
 
     async fn run(&self, number: i64) -> RunRow {
-        runs::get(&mut *self.store.read().await.unwrap(), number).await.unwrap().unwrap()
+        runs::get(&mut self.store.read().await.unwrap(), number).await.unwrap().unwrap()
     }
 
     async fn verdicts(&self, number: i64) -> Vec<Option<Verdict>> {
-        let triggers = triggers::of_run(&mut *self.store.read().await.unwrap(), number).await.unwrap();
+        let triggers = triggers::of_run(&mut self.store.read().await.unwrap(), number).await.unwrap();
         triggers.iter().map(|trigger| trigger.verdict).collect()
     }
 
     async fn recover(&self, holders: &Holders, stacks: &[StackSeen], now: Timestamp) -> Vec<Action> {
-        let rows = runs::open(&mut *self.store.read().await.unwrap()).await.unwrap();
+        let rows = runs::open(&mut self.store.read().await.unwrap()).await.unwrap();
         let actions = plan(&rows, stacks, holders, &[], &self.config, now);
         execute(&self.store, &actions, &NoStacks, now).await.unwrap();
         actions
@@ -357,7 +357,7 @@ async fn the_queue_is_bounded_in_all_and_for_each_person() {
         ));
     }
     assert!(matches!(bench.ask(&new_run(2, Some(9), &commit(29), 9), 400, at(0)).await, Accepted::Full { .. }));
-    let refused = triggers::of_pull(&mut *bench.store.read().await.unwrap(), 2, 9, 9).await.unwrap();
+    let refused = triggers::of_pull(&mut bench.store.read().await.unwrap(), 2, 9, 9).await.unwrap();
     assert_eq!((refused[0].decided, refused[0].run_number), (triggers::Decided::Refused, None));
     // Asking for a newer commit of one's own pull request needs no more room.
     let accepted = bench.ask(&new_run(2, Some(0), &commit(40), 8), 401, at(0)).await;

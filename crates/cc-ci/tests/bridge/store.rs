@@ -119,7 +119,7 @@ async fn a_burst_of_two_thousand_is_journalled_once_each() {
         }
     }
     assert_eq!((new, known), (2_000, 2_000));
-    assert_eq!(deliveries::backlog(&mut *store.read().await.unwrap()).await.unwrap(), 2_000);
+    assert_eq!(deliveries::backlog(&mut store.read().await.unwrap()).await.unwrap(), 2_000);
     drop(journal);
     writer.await.unwrap();
 }
@@ -137,7 +137,7 @@ async fn an_acknowledged_delivery_survives_the_loss_of_the_process() {
         std::fs::copy(&path, &crashed).unwrap();
         std::fs::copy(path.with_extension("db-wal"), crashed.with_extension("db-wal")).unwrap();
         let after = Store::open(&crashed).await.unwrap();
-        assert_eq!(deliveries::backlog(&mut *after.read().await.unwrap()).await.unwrap(), comment + 1);
+        assert_eq!(deliveries::backlog(&mut after.read().await.unwrap()).await.unwrap(), comment + 1);
         assert!(after.is_sound().await.unwrap());
         after.close().await;
     }
@@ -183,7 +183,7 @@ async fn many_writers_never_find_the_database_locked() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(cursors::get(&mut *store.read().await.unwrap(), "n").await.unwrap().as_deref(), Some("80"));
+    assert_eq!(cursors::get(&mut store.read().await.unwrap(), "n").await.unwrap().as_deref(), Some("80"));
 }
 
 #[tokio::test]
