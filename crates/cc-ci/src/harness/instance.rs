@@ -35,6 +35,10 @@ const ANSWER_CHECKED: Duration = Duration::from_secs(15);
 /// The same without a health check: converged then only says that the process started.
 const ANSWER_UNCHECKED: Duration = Duration::from_secs(60);
 
+/// How long a deployment must stay up that only serves a later stage (the base, the app after the wipe). What the stage then does
+/// with it proves more than waiting, so the full settle time is kept for what is under test.
+const BRIEF_SETTLE: Duration = Duration::from_secs(1);
+
 /// What a deployment does to the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -245,7 +249,12 @@ impl Instance {
                 replicas: (!service.global).then_some(service.replicas),
             })
             .collect();
-        let mut expectation = Expectation::new(services, deployed.at, self.shared.profile.settle, timeout);
+        let settle = self.shared.profile.settle;
+        let settle = match (recorder.stage(), mode) {
+            (Stage::Install, _) | (_, Mode::Update) => settle,
+            (Stage::Upgrade | Stage::Backup | Stage::Restore | Stage::Custom, Mode::Fresh) => settle.min(BRIEF_SETTLE),
+        };
+        let mut expectation = Expectation::new(services, deployed.at, settle, timeout);
         if let (Mode::Update, Some(before)) = (mode, &deployed.before) {
             expectation = expectation.after(before);
         }
@@ -264,7 +273,7 @@ impl Instance {
             Ok(converged) => {
                 let tasks: usize = converged.snapshot.services.iter().map(|s| s.tasks.iter().filter(|t| t.is_up()).count()).sum();
                 recorder.done(step, true, format!("{} services, {tasks} tasks", converged.snapshot.services.len()));
-                recorder.check("converged", &clock, Ok(format!("all tasks up and stable for {:?}", self.shared.profile.settle)));
+                recorder.check("converged", &clock, Ok(format!("all tasks up and stable for {settle:?}")));
                 self.note_images(&converged.snapshot);
                 Ok(())
             }
