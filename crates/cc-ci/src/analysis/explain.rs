@@ -242,7 +242,12 @@ fn environment(code: ReasonCode, signal: &Signal, snapshot: &Snapshot, evidence:
         }
     }
     let overloaded = evidence.load.as_ref().is_some_and(is_overloaded);
-    if overloaded && depends_on_time(signal) { ReasonCode::HostOverloaded } else { code }
+    if overloaded && depends_on_time(signal) {
+        return ReasonCode::HostOverloaded;
+    }
+    // The time was up before Swarm had killed it often enough to be sure; that it killed it says why all the same.
+    let unhealthy = || tasks().any(|task| task.err.contains("unhealthy container"));
+    if code == ReasonCode::NotConverged && unhealthy() { ReasonCode::NeverHealthy } else { code }
 }
 
 /// Whether a slower host alone can bring this about. A process that ended with a code of its own is not slowness.

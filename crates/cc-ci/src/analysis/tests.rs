@@ -131,6 +131,8 @@ fn the_host_is_to_blame_for_what_it_lacks() {
     assert_eq!(of(&late, &snapshot(TaskPhase::New, "")), ReasonCode::AddressesExhausted);
     assert_eq!(of(&late, &snapshot(TaskPhase::Pending, "no suitable node (x)")), ReasonCode::NoNodeFits);
     assert_eq!(of(&late, &snapshot(TaskPhase::Starting, "")), ReasonCode::NotConverged);
+    let killed = "task: non-zero exit (143): dockerexec: unhealthy container";
+    assert_eq!(of(&late, &snapshot(TaskPhase::Failed, killed)), ReasonCode::NeverHealthy);
     let full = "starting container failed: write x: no space left on device";
     let start = tasks(Cause::StartFailed { message: full.into() });
     assert_eq!(of(&start, &snapshot(TaskPhase::Failed, full)), ReasonCode::DiskFull);
