@@ -76,6 +76,7 @@ pub(super) async fn run(args: PolicyArgs, context: Context) -> Outcome {
         stages: vec![Stage::Install],
         keep: false,
         sequential: true,
+        ignore_load: false,
         timeout: Duration::ZERO,
         policy: args.policy.read()?,
         out: None,

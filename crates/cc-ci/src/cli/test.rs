@@ -60,6 +60,9 @@ pub(super) struct TestArgs {
     /// One lane after the other, even if the host has room for both
     #[arg(long)]
     sequential: bool,
+    /// Hold time-outs against the recipe even if the host is overloaded, where they would end as ERROR
+    #[arg(long)]
+    ignore_load: bool,
     /// Make no screenshot
     #[arg(long)]
     no_screenshot: bool,
@@ -139,6 +142,7 @@ fn request(args: &TestArgs, state: &State) -> Result<Request, Failure> {
         stages,
         keep: args.keep,
         sequential: args.sequential,
+        ignore_load: args.ignore_load,
         timeout: args.timeout,
         policy: args.policy.read()?,
         out: args.out.clone(),

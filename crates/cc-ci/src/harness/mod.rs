@@ -138,6 +138,7 @@ pub async fn run(request: &Request, prepared: Prepared, host: Host) -> Result<Fi
         policy: request.policy.clone(),
         hurl,
         wants_screenshot: request.screenshot,
+        ignore_load: request.ignore_load,
         digests: Arc::default(),
         warnings: Arc::default(),
         repo: Arc::new(OnceCell::new()),

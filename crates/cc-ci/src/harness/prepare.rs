@@ -38,6 +38,8 @@ pub struct Request {
     pub keep: bool,
     /// One lane after the other, even if the host has room for both.
     pub sequential: bool,
+    /// Believe time-outs even if the host is overloaded.
+    pub ignore_load: bool,
     /// Most time for the whole run, teardown not counted.
     pub timeout: Duration,
     /// What the operator allows this recipe.

@@ -61,6 +61,8 @@ pub struct Shared {
     pub hurl: Option<Hurl>,
     /// Whether a screenshot is wanted.
     pub wants_screenshot: bool,
+    /// Whether time-outs count against the recipe even if the host is overloaded.
+    pub ignore_load: bool,
     pub(super) digests: Arc<Mutex<BTreeMap<String, Option<String>>>>,
     pub(super) warnings: Arc<Mutex<Vec<String>>>,
     pub(super) repo: Arc<OnceCell<Arc<Repo>>>,
@@ -139,7 +141,7 @@ impl Shared {
                 logs.insert(service.name.clone(), lines.into_iter().map(|line| self.redactor.mask_str(&line.text)).collect());
             }
         }
-        let load = self.facts.local.then(|| self.sampler.recent(Duration::from_secs(60)));
+        let load = (self.facts.local && !self.ignore_load).then(|| self.sampler.recent(Duration::from_secs(60)));
         let evidence = analysis::Evidence { logs, load, role: analysis::Role::Head };
         let mut reason = analysis::explain(&failure.signal, &failure.snapshot, &evidence);
         if reason.code == ReasonCode::Interrupted {

@@ -129,9 +129,12 @@ pub async fn run(instance: &mut Instance, recorder: &mut Recorder) -> StageRun {
         Err(missing.join("; "))
     });
     if let Some(first) = missing.first() {
-        let listed = entries.iter().take(10).map(|entry| format!("in the snapshot: {} ({} bytes)", entry.path, entry.size));
+        let listed = entries.iter().filter_map(|entry| {
+            let path = Path::new(&entry.path).strip_prefix(&folder).ok().filter(|_| entry.kind == EntryKind::File)?;
+            Some(format!("in the snapshot: {} ({} bytes)", path.display(), entry.size))
+        });
         return Err(Box::new(
-            Reason::new(ReasonCode::BackupEmpty, first.clone()).evidence(missing.iter().cloned()).evidence(listed),
+            Reason::new(ReasonCode::BackupEmpty, first.clone()).evidence(missing.iter().cloned()).evidence(listed.take(10)),
         ));
     }
     instance.keep_backup(Made { snapshot, saved, folder });
