@@ -6,6 +6,7 @@ pub mod analysis;
 pub mod bridge;
 pub mod cli;
 pub mod clock;
+pub mod doctor;
 pub mod domain;
 pub mod env;
 pub mod git;

@@ -5,6 +5,7 @@
 mod progress;
 mod test;
 mod policy;
+mod doctor;
 mod reap;
 mod tools;
 
@@ -61,6 +62,8 @@ enum Command {
     Policy(Box<policy::PolicyArgs>),
     /// Remove what killed runs left on the swarm
     Reap(reap::ReapArgs),
+    /// Look at everything a run needs, and say what to do about what is missing
+    Doctor(doctor::DoctorArgs),
     /// Print completions for a shell
     Completions(tools::CompletionsArgs),
     /// Print the manual page
@@ -155,6 +158,7 @@ pub async fn main() -> ExitCode {
         Command::Test(args) => test::run(*args, context).await,
         Command::Policy(args) => policy::run(*args, context).await,
         Command::Reap(args) => reap::run(args, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
         Command::Completions(args) => tools::completions(&args),
         Command::Man(args) => tools::man(&args),
         Command::Dev(command) => tools::dev(&command),

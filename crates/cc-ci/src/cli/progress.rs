@@ -85,6 +85,7 @@ fn ended(result: &StageResult) -> String {
 struct Live {
     all: MultiProgress,
     header: ProgressBar,
+    title: String,
     bars: HashMap<Stage, ProgressBar>,
     colour: Colour,
 }
@@ -95,7 +96,7 @@ impl Live {
         let header = all.add(ProgressBar::new_spinner());
         header.set_style(style("{spinner} {msg}"));
         header.enable_steady_tick(Duration::from_millis(120));
-        Self { all, header, bars: HashMap::new(), colour }
+        Self { all, header, title: String::new(), bars: HashMap::new(), colour }
     }
 
     fn bar(&self, stage: Stage) -> Option<&ProgressBar> {
@@ -108,7 +109,8 @@ impl View for Live {
         match event {
             Event::Started { run, recipe, head, base, stages, .. } => {
                 let text = format!("{recipe} {head}   run {run}   upgrade from {base}");
-                self.header.set_message(self.colour.bold(&text));
+                self.title = self.colour.bold(&text);
+                self.header.set_message(self.title.clone());
                 for stage in Stage::ALL.into_iter().filter(|stage| stages.contains(stage)) {
                     let bar = self.all.add(ProgressBar::new_spinner());
                     bar.set_style(style("  {prefix:<9} {msg}"));
@@ -117,7 +119,7 @@ impl View for Live {
                     self.bars.insert(stage, bar);
                 }
             }
-            Event::Preparing(what) => self.header.set_message(what.clone()),
+            Event::Preparing(what) => self.header.set_message(format!("{}   {what}", self.title)),
             Event::StageStarted(stage) => {
                 if let Some(bar) = self.bar(*stage) {
                     bar.reset_elapsed();
@@ -137,7 +139,9 @@ impl View for Live {
                     bar.finish_with_message(self.end_line(result));
                 }
             }
-            Event::TearingDown(lane) => self.header.set_message(format!("removing the {} lane", lane.as_str())),
+            Event::TearingDown(lane) => {
+                self.header.set_message(format!("{}   removing the {} lane", self.title, lane.as_str()));
+            }
             Event::Warning(text) => {
                 // The only error is a closed terminal.
                 let _ = self.all.println(format!("{} {text}", self.colour.yellow("warning:")));

@@ -147,7 +147,7 @@ fn request(args: &TestArgs, state: &State) -> Result<Request, Failure> {
         policy: args.policy.read()?,
         out: args.out.clone(),
         screenshot: !args.no_screenshot,
-        tools: vec![state.root().join("tools/bin"), PathBuf::from("/var/lib/cc-ci/tools/bin")],
+        tools: super::doctor::tool_folders(state),
     })
 }
 

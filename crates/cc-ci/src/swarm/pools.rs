@@ -1,0 +1,55 @@
+//! What addresses the swarm has to give: its pools, and the overlay networks that took some.
+
+use bollard::query_parameters::ListNetworksOptions;
+use serde::Serialize;
+
+use super::{Engine, EngineError};
+
+/// The swarm's addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Pools {
+    /// Pools that new overlay networks are cut from, as CIDR; empty on an engine that does not say.
+    pub pools: Vec<String>,
+    /// Prefix length of each new network; 0 on an engine that does not say.
+    pub subnet_bits: u32,
+    /// Overlay networks.
+    pub networks: Vec<Overlay>,
+}
+
+/// An overlay network of the swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overlay {
+    /// Name.
+    pub name: String,
+    /// Subnet as CIDR, if the engine says.
+    pub subnet: Option<String>,
+    /// Belongs to a run of cc-ci.
+    pub ours: bool,
+}
+
+impl Engine {
+    /// Asks for pools and overlay networks.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn pools(&self) -> Result<Pools, EngineError> {
+        let info = self.docker.info().await.map_err(self.error("its facts"))?;
+        let cluster = info.swarm.and_then(|swarm| swarm.cluster);
+        let found = self.docker.list_networks(None::<ListNetworksOptions>).await.map_err(self.error("the list of networks"))?;
+        let mut networks: Vec<Overlay> = found
+            .into_iter()
+            .filter(|network| network.driver.as_deref() == Some("overlay"))
+            .map(|network| Overlay {
+                subnet: network.ipam.and_then(|ipam| ipam.config).and_then(|config| config.into_iter().find_map(|c| c.subnet)),
+                ours: network.labels.is_some_and(|labels| labels.contains_key(super::LABEL_RUN)),
+                name: network.name.unwrap_or_default(),
+            })
+            .collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Pools {
+            pools: cluster.as_ref().and_then(|cluster| cluster.default_addr_pool.clone()).unwrap_or_default(),
+            subnet_bits: cluster.and_then(|cluster| cluster.subnet_size).unwrap_or(0),
+            networks,
+        })
+    }
+}
