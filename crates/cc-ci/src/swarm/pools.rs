@@ -5,12 +5,17 @@ use serde::Serialize;
 
 use super::{Engine, EngineError};
 
+/// The pool of a swarm that was given none (`docker swarm init --default-addr-pool`).
+const DEFAULT_POOL: &str = "10.0.0.0/8";
+/// Prefix length of the networks cut from it.
+const DEFAULT_BITS: u32 = 24;
+
 /// The swarm's addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Pools {
-    /// Pools that new overlay networks are cut from, as CIDR; empty on an engine that does not say.
+    /// Pools that new overlay networks are cut from, as CIDR.
     pub pools: Vec<String>,
-    /// Prefix length of each new network; 0 on an engine that does not say.
+    /// Prefix length of each new network.
     pub subnet_bits: u32,
     /// Overlay networks.
     pub networks: Vec<Overlay>,
@@ -46,9 +51,12 @@ impl Engine {
             })
             .collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
+        // An engine that was given no pool does not name the one it uses.
+        let pools = cluster.as_ref().and_then(|cluster| cluster.default_addr_pool.clone()).unwrap_or_default();
+        let bits = cluster.and_then(|cluster| cluster.subnet_size).unwrap_or(0);
         Ok(Pools {
-            pools: cluster.as_ref().and_then(|cluster| cluster.default_addr_pool.clone()).unwrap_or_default(),
-            subnet_bits: cluster.and_then(|cluster| cluster.subnet_size).unwrap_or(0),
+            pools: if pools.is_empty() { vec![DEFAULT_POOL.to_owned()] } else { pools },
+            subnet_bits: if bits == 0 { DEFAULT_BITS } else { bits },
             networks,
         })
     }
