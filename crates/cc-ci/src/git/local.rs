@@ -8,7 +8,7 @@ use super::{GitError, Tree};
 /// The folder if it is the root of a repository, bare or not.
 pub(super) fn root_of(path: &Path) -> Result<PathBuf, GitError> {
     let shown = || path.display().to_string();
-    let full = path.canonicalize().map_err(|_| GitError::NotARepository(shown()))?;
+    let full = path.canonicalize().map_err(|error| GitError::NoFolder { path: shown(), why: error.to_string() })?;
     let is_bare = |dir: &Path| dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir();
     if full.join(".git").exists() || is_bare(&full) {
         return Ok(full);

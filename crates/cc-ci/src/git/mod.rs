@@ -71,6 +71,14 @@ pub enum GitError {
     /// The path is no git repository.
     #[error("{0} is not a git repository: run `git init` and commit there, or give a git URL")]
     NotARepository(String),
+    /// The path does not lead to a folder.
+    #[error("{path} cannot be opened ({why}): give the folder of a recipe, a git URL, or a name from the catalogue")]
+    NoFolder {
+        /// What was given.
+        path: String,
+        /// The system's word.
+        why: String,
+    },
     /// The path lies within a repository.
     #[error("{path} is a folder inside the repository {root}: a recipe is a repository of its own; give its root")]
     NotTheRoot {
