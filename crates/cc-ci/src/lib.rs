@@ -9,6 +9,7 @@ pub mod clock;
 pub mod doctor;
 pub mod domain;
 pub mod env;
+pub mod forge;
 pub mod git;
 pub mod harness;
 pub mod http;

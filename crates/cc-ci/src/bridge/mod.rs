@@ -10,3 +10,4 @@ pub mod gate;
 mod lookalike;
 mod markdown;
 pub mod rights;
+pub mod webhook;

@@ -1,0 +1,196 @@
+//! Gathers what the gate must know about a comment: the person's rights, the pull request, the comment as it is now.
+//!
+//! Nothing is judged here. What the forge will not tell becomes "withheld", which never means yes; but an outage, or a
+//! token that the forge does not know, is an error, so that nobody is refused for what is our own trouble. The race to
+//! know: a login may belong to somebody else by now, so every answer about a person is checked against his id.
+
+use super::model::{Membership, Person, Pull, Repo, RepoId, TimelineEntry};
+use super::{Client, Error, ErrorKind, model::Happened};
+use crate::bridge::facts::{CommentNow, Facts, HintHistory, LastPush, MayWriteKnown, PullFacts, Trigger};
+use crate::bridge::rights::{Account, Asked, OwnerKind, Rights};
+
+/// What is known of a comment before the forge is asked.
+#[derive(Debug, Clone)]
+pub struct Asking<'t> {
+    /// The comment.
+    pub trigger: &'t Trigger,
+    /// `repository.permissions.push` of the signed delivery of this very comment.
+    pub signed_push: Option<bool>,
+    /// The operator named the commenter.
+    pub on_operators_list: bool,
+    /// What refused people were shown lately.
+    pub hints: HintHistory,
+}
+
+/// Asks the forge about a comment. Ten to twenty calls.
+///
+/// # Errors
+/// If the forge is down, overloaded or does not know the token: then nothing can be decided, and it should be tried again.
+pub async fn gather_facts(client: &Client, asking: &Asking<'_>) -> Result<Facts, Error> {
+    let trigger = asking.trigger;
+    let repo = RepoId(trigger.repo_id);
+    let pull = if trigger.is_pull { told(client.pull(repo, trigger.number).await)? } else { None };
+    let own = client.whoami().await?;
+    let found = told(client.repo(repo).await)?;
+    let known = Rights {
+        signed_push: asking.signed_push.filter(|_| trigger.sender.id == trigger.author.id),
+        on_operators_list: asking.on_operators_list,
+        ..Rights::default()
+    };
+    let see = Look { client, repo, found: found.as_ref(), site_admin: own.is_admin };
+    let rights = see.rights(&trigger.author, known).await?;
+    let pull = match pull {
+        Some(pull) => Some(see.pull(&pull, trigger, &rights).await?),
+        None => None,
+    };
+    Ok(Facts {
+        rights,
+        // A blocked person cannot comment, and no call tells this account of other people's blocks.
+        blocked: false,
+        // Neither family says over the API that an account is a bot; its own robots have negative ids.
+        is_bot: trigger.author.id < 0,
+        pull,
+        comment: comment_now(client, trigger).await?,
+        hints: asking.hints,
+    })
+}
+
+/// What all questions about one repository have in common.
+struct Look<'c> {
+    client: &'c Client,
+    repo: RepoId,
+    found: Option<&'c Repo>,
+    site_admin: bool,
+}
+
+impl Look<'_> {
+    /// What the forge says about a person, added to what is known already.
+    async fn rights(&self, person: &Person, known: Rights) -> Result<Rights, Error> {
+        let mut rights = known;
+        if person.id <= 0 || person.login.is_empty() {
+            return Ok(rights);
+        }
+        rights.permission = match told(self.client.permission(self.repo, &person.login).await)? {
+            Some(answer) if answer.person.id == person.id => Asked::Answer(answer.permission),
+            Some(_) | None => Asked::Withheld,
+        };
+        let teams = told(self.client.teams(self.repo).await)?;
+        (rights.owner, rights.code_team) = match teams {
+            // A hidden list of teams does not say what kind of owner there is.
+            None => (OwnerKind::Unknown, Asked::Withheld),
+            Some(None) => (OwnerKind::User, Asked::NotAsked),
+            Some(Some(teams)) => {
+                let mut answer = Asked::Answer(false);
+                for team in teams.iter().filter(|team| team.writes_code) {
+                    match self.client.team_membership(team.id, person).await? {
+                        Membership::Member => {
+                            answer = Asked::Answer(true);
+                            break;
+                        }
+                        Membership::NotMember => {}
+                        Membership::Withheld => answer = Asked::Withheld,
+                    }
+                }
+                (OwnerKind::Organization, answer)
+            }
+        };
+        if self.site_admin {
+            rights.account = match told(self.client.user(&person.login).await)? {
+                Some(user) if user.person.id != person.id => Account::Unknown,
+                Some(user) if user.prohibit_login || !user.active => Account::Locked,
+                Some(_) => Account::Active,
+                None => Account::Unknown,
+            };
+            // A login that was given away would show somebody else's rights.
+            if rights.account == Account::Active {
+                rights.as_the_person = match told(self.client.rights_as(self.repo, &person.login).await)? {
+                    Some(seen) => Asked::Answer(seen.push),
+                    None => Asked::Withheld,
+                };
+            }
+        }
+        Ok(rights)
+    }
+
+    async fn pull(&self, pull: &Pull, trigger: &Trigger, commenter: &Rights) -> Result<PullFacts, Error> {
+        let author = if pull.author.id == trigger.author.id {
+            commenter.clone()
+        } else {
+            self.rights(&pull.author, Rights::default()).await?
+        };
+        let owns = self.found.is_some_and(|repo| repo.owner.id == pull.author.id && pull.author.id > 0);
+        let may_write = owns || author.may_write().is_yes();
+        let timeline = told(self.client.timeline(self.repo, pull.number).await)?;
+        Ok(PullFacts {
+            state: pull.state,
+            live_head: pull.head.sha.clone(),
+            pull_ref: told(self.client.pull_ref(self.repo, pull.number).await)?.flatten(),
+            last_push: last_push(pull, timeline.as_deref()),
+            author_may_write: if may_write { MayWriteKnown::Yes } else { MayWriteKnown::NoOrUnknown },
+        })
+    }
+}
+
+/// The latest push by the server's clock; for a head that never changed, when it was proposed.
+fn last_push(pull: &Pull, timeline: Option<&[TimelineEntry]>) -> LastPush {
+    let Some(timeline) = timeline else { return LastPush::Unknown };
+    let pushes = timeline.iter().filter(|entry| matches!(entry.happened, Happened::Push { .. }));
+    LastPush::At(pushes.map(|entry| entry.created).max().unwrap_or(pull.created))
+}
+
+async fn comment_now(client: &Client, trigger: &Trigger) -> Result<CommentNow, Error> {
+    match client.comment(RepoId(trigger.repo_id), trigger.comment_id).await {
+        Ok(now) if now.body == trigger.body && now.author.id == trigger.author.id => Ok(CommentNow::Unchanged),
+        Ok(_) => Ok(CommentNow::Changed),
+        Err(error) if error.is_not_found() => Ok(CommentNow::Gone),
+        Err(error) if error.is_withheld() => Ok(CommentNow::Unknown),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the forge told, or `None` if it would not tell.
+fn told<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_withheld() => Ok(None),
+        // A permission word of a future version is no permission, and no reason to stop.
+        Err(Error { kind: ErrorKind::Decode, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forge::model::{PullState, Side};
+
+    fn entry(happened: Happened, second: i64) -> TimelineEntry {
+        let person = Person { id: 1, login: "a".into() };
+        TimelineEntry { id: second, happened, person, created: jiff::Timestamp::from_second(second).unwrap() }
+    }
+
+    #[test]
+    fn the_last_push_is_the_servers_latest() {
+        let side = Side { reference: "x".into(), sha: "a".repeat(40), repo: None };
+        let pull = Pull {
+            number: 1,
+            author: Person { id: 1, login: "a".into() },
+            title: String::new(),
+            body: String::new(),
+            state: PullState::Open,
+            draft: false,
+            locked: false,
+            mergeable: true,
+            head: side.clone(),
+            base: side,
+            created: jiff::Timestamp::from_second(5).unwrap(),
+            updated: jiff::Timestamp::from_second(99).unwrap(),
+            html_url: String::new(),
+        };
+        let at = |second| LastPush::At(jiff::Timestamp::from_second(second).unwrap());
+        assert_eq!(last_push(&pull, None), LastPush::Unknown);
+        assert_eq!(last_push(&pull, Some(&[entry(Happened::Comment, 50)])), at(5));
+        let pushes = [entry(Happened::Push { forced: true }, 30), entry(Happened::Push { forced: false }, 20), entry(Happened::Close, 60)];
+        assert_eq!(last_push(&pull, Some(&pushes)), at(30));
+    }
+}
