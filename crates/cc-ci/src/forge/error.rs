@@ -72,7 +72,7 @@ pub enum ErrorKind {
     /// No answer in time. What was asked may have been done.
     #[error("no answer in time")]
     Timeout,
-    /// No connection, or it broke before an answer came.
+    /// No connection, or it broke before an answer came. What was asked may have been done.
     #[error("no connection to the forge")]
     Connect,
     /// The answer broke off. What was asked may have been done.
@@ -143,7 +143,13 @@ impl Error {
     }
 
     /// The error that a status means.
-    pub(super) fn of_status(status: u16, retry_after: Option<&str>, location: Option<&str>, call: &str, message: &str) -> Self {
+    pub(super) fn of_status(
+        status: u16,
+        retry_after: Option<&str>,
+        location: Option<&str>,
+        call: &str,
+        message: &str,
+    ) -> Self {
         let kind = match status {
             300..=399 => ErrorKind::Moved { location: one_line(location.unwrap_or_default()) },
             401 => ErrorKind::Unauthorised,
@@ -157,7 +163,9 @@ impl Error {
             413 => ErrorKind::TooLarge,
             423 => ErrorKind::Locked,
             429 => ErrorKind::RateLimited {
-                retry_after: retry_after.and_then(|text| text.trim().parse::<u32>().ok()).map(|s| SignedDuration::from_secs(i64::from(s))),
+                retry_after: retry_after
+                    .and_then(|text| text.trim().parse::<u32>().ok())
+                    .map(|s| SignedDuration::from_secs(i64::from(s))),
             },
             500..=599 => ErrorKind::Server { status },
             _ => ErrorKind::Unexpected { status },
@@ -222,7 +230,8 @@ mod tests {
 
     #[test]
     fn the_missing_scope_is_named() {
-        let said = "token does not have at least one of required scope(s), required=[write:issue], token scope=read:user";
+        let said =
+            "token does not have at least one of required scope(s), required=[write:issue], token scope=read:user";
         let error = Error::of_status(403, None, None, "POST /repos/a/b/issues/1/comments", said);
         assert_eq!(error.kind, ErrorKind::Forbidden { missing_scope: Some("write:issue".into()) });
         assert!(error.to_string().contains("the token needs the scope write:issue"), "{error}");

@@ -4,7 +4,7 @@
 //! token that the forge does not know, is an error, so that nobody is refused for what is our own trouble. The race to
 //! know: a login may belong to somebody else by now, so every answer about a person is checked against his id.
 
-use super::model::{Membership, Person, Pull, Repo, RepoId, TimelineEntry};
+use super::model::{Membership, Permission, Person, Pull, Repo, RepoId, TimelineEntry};
 use super::{Client, Error, ErrorKind, model::Happened};
 use crate::bridge::facts::{CommentNow, Facts, HintHistory, LastPush, MayWriteKnown, PullFacts, Trigger};
 use crate::bridge::rights::{Account, Asked, OwnerKind, Rights};
@@ -74,26 +74,9 @@ impl Look<'_> {
             Some(answer) if answer.person.id == person.id => Asked::Answer(answer.permission),
             Some(_) | None => Asked::Withheld,
         };
-        let teams = told(self.client.teams(self.repo).await)?;
-        (rights.owner, rights.code_team) = match teams {
-            // A hidden list of teams does not say what kind of owner there is.
-            None => (OwnerKind::Unknown, Asked::Withheld),
-            Some(None) => (OwnerKind::User, Asked::NotAsked),
-            Some(Some(teams)) => {
-                let mut answer = Asked::Answer(false);
-                for team in teams.iter().filter(|team| team.writes_code) {
-                    match self.client.team_membership(team.id, person).await? {
-                        Membership::Member => {
-                            answer = Asked::Answer(true);
-                            break;
-                        }
-                        Membership::NotMember => {}
-                        Membership::Withheld => answer = Asked::Withheld,
-                    }
-                }
-                (OwnerKind::Organization, answer)
-            }
-        };
+        if !matches!(rights.permission, Asked::Answer(permission) if permission >= Permission::Write) {
+            (rights.owner, rights.code_team) = self.teams(person, rights.permission).await?;
+        }
         if self.site_admin {
             rights.account = match told(self.client.user(&person.login).await)? {
                 Some(user) if user.person.id != person.id => Account::Unknown,
@@ -110,6 +93,27 @@ impl Look<'_> {
             }
         }
         Ok(rights)
+    }
+
+    /// Whether the person is in a team that may write code, of those that the flat permission does not show.
+    async fn teams(&self, person: &Person, flat: Asked<Permission>) -> Result<(OwnerKind, Asked<bool>), Error> {
+        let teams = match told(self.client.teams(self.repo).await)? {
+            // A hidden list of teams does not say what kind of owner there is.
+            None => return Ok((OwnerKind::Unknown, Asked::Withheld)),
+            Some(None) => return Ok((OwnerKind::User, Asked::NotAsked)),
+            Some(Some(teams)) => teams,
+        };
+        // Members of administering teams have a flat permission, and usually only owners may look into those.
+        let shown_flat = matches!(flat, Asked::Answer(_));
+        let mut answer = Asked::Answer(false);
+        for team in teams.iter().filter(|team| team.writes_code && !(shown_flat && team.administers)) {
+            match self.client.team_membership(team.id, person).await? {
+                Membership::Member => return Ok((OwnerKind::Organization, Asked::Answer(true))),
+                Membership::NotMember => {}
+                Membership::Withheld => answer = Asked::Withheld,
+            }
+        }
+        Ok((OwnerKind::Organization, answer))
     }
 
     async fn pull(&self, pull: &Pull, trigger: &Trigger, commenter: &Rights) -> Result<PullFacts, Error> {
@@ -190,7 +194,11 @@ mod tests {
         let at = |second| LastPush::At(jiff::Timestamp::from_second(second).unwrap());
         assert_eq!(last_push(&pull, None), LastPush::Unknown);
         assert_eq!(last_push(&pull, Some(&[entry(Happened::Comment, 50)])), at(5));
-        let pushes = [entry(Happened::Push { forced: true }, 30), entry(Happened::Push { forced: false }, 20), entry(Happened::Close, 60)];
+        let pushes = [
+            entry(Happened::Push { forced: true }, 30),
+            entry(Happened::Push { forced: false }, 20),
+            entry(Happened::Close, 60),
+        ];
         assert_eq!(last_push(&pull, Some(&pushes)), at(30));
     }
 }

@@ -325,6 +325,8 @@ pub struct Team {
     pub id: i64,
     /// Name.
     pub name: String,
+    /// Whether it administers the repository. The flat access mode of its members shows that.
+    pub administers: bool,
     /// Whether it may write code, by its units or because it administers.
     pub writes_code: bool,
 }

@@ -3,9 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::model::{
-    Limits, Membership, OwnRights, PermissionOf, Person, Reach, RepoId, Scopes, Team, User, Version,
-};
+use super::model::{Limits, Membership, OwnRights, PermissionOf, Person, Reach, RepoId, Scopes, Team, User, Version};
 use super::transport::Call;
 use super::{Client, Error, ErrorKind, wire};
 

@@ -27,7 +27,12 @@ impl Forge for Publisher<'_> {
         self.own_id
     }
 
-    async fn statuses(&self, repository: &Repository, commit: &str, context: &str) -> Result<Vec<SeenStatus>, ForgeError> {
+    async fn statuses(
+        &self,
+        repository: &Repository,
+        commit: &str,
+        context: &str,
+    ) -> Result<Vec<SeenStatus>, ForgeError> {
         let all = self.client.statuses(RepoId(repository.id), commit).await?;
         Ok(all.into_iter().filter(|status| status.context == context).map(seen_status).collect())
     }

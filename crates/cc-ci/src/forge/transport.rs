@@ -118,7 +118,11 @@ impl Transport {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err("the forge's address must begin with https:// or http://".to_owned());
         }
-        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() || base.fragment().is_some() {
+        if !base.username().is_empty()
+            || base.password().is_some()
+            || base.query().is_some()
+            || base.fragment().is_some()
+        {
             return Err("the forge's address must be plain: no name, no password, no question mark".to_owned());
         }
         if !base.path().ends_with('/') {
@@ -298,7 +302,10 @@ mod tests {
         };
         assert_eq!(of("https://f.test", &["version"]), Ok("https://f.test/api/v1/version".into()));
         assert_eq!(of("https://f.test/git/", &["a", "b/c"]), Ok("https://f.test/git/api/v1/a/b%2Fc".into()));
-        assert_eq!(of("https://f.test", &["repos", "ü ?#%2e"]), Ok("https://f.test/api/v1/repos/%C3%BC%20%3F%23%252e".into()));
+        assert_eq!(
+            of("https://f.test", &["repos", "ü ?#%2e"]),
+            Ok("https://f.test/api/v1/repos/%C3%BC%20%3F%23%252e".into())
+        );
         for bad in ["", ".", ".."] {
             assert_eq!(of("https://f.test", &["repos", bad, "x"]), Err(ErrorKind::NotSent));
         }

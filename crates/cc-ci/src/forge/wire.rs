@@ -364,9 +364,9 @@ impl Wire for Team {
         }
         // An ordinary team's own permission reads `none` whatever it may do; only the units tell.
         let by_unit = self.units_map.0.get("repo.code").map_or("", |unit| unit.0.as_str());
-        let writes_code = matches!(by_unit, "write" | "admin" | "owner")
-            || matches!(self.permission.0.as_str(), "admin" | "owner");
-        Ok(model::Team { id: self.id.0, name: self.name.0, writes_code })
+        let administers = matches!(self.permission.0.as_str(), "admin" | "owner");
+        let writes_code = administers || matches!(by_unit, "write" | "admin" | "owner");
+        Ok(model::Team { id: self.id.0, name: self.name.0, administers, writes_code })
     }
 }
 
@@ -612,7 +612,10 @@ mod tests {
     fn versions_of_both_families() {
         let of = |text: &str| read::<Version>(&format!(r#"{{"version":"{text}"}}"#)).unwrap();
         let forgejo = of("11.0.3+gitea-1.22.0");
-        assert_eq!((forgejo.flavour, forgejo.number, forgejo.gitea), (model::Flavour::Forgejo, Some((11, 0)), Some((1, 22))));
+        assert_eq!(
+            (forgejo.flavour, forgejo.number, forgejo.gitea),
+            (model::Flavour::Forgejo, Some((11, 0)), Some((1, 22)))
+        );
         assert_eq!(of("1.26.0+dev-5-g87d670c96b").gitea, Some((1, 26)));
         assert_eq!(of("development").number, None);
         assert!(read::<Version>("{}").is_err());

@@ -44,7 +44,6 @@ async fn each_fault_is_told_apart_and_nothing_is_repeated() {
         (status(500, None), ErrorKind::Server { status: 500 }, 0),
         (status(502, None), ErrorKind::Server { status: 502 }, 0),
         (ApiFault::CommitThenStatus { code: 502 }, ErrorKind::Server { status: 502 }, 1),
-        (ApiFault::Truncate, ErrorKind::Truncated, 1),
         (ApiFault::Hang { millis: 1 }, ErrorKind::Connect, 0),
         (ApiFault::CommitThenHang { millis: 1 }, ErrorKind::Connect, 1),
     ];
@@ -58,6 +57,12 @@ async fn each_fault_is_told_apart_and_nothing_is_repeated() {
         assert_eq!(sim.comments(&pr).len() - before, done, "{fault:?}");
         assert_eq!(sent() - posts, 1, "{fault:?}: sent once");
     }
+    // How much of a cut answer arrives is up to the network.
+    let before = sim.comments(&pr).len();
+    sim.fault(Fault::request("POST", "/comments", 1, ApiFault::Truncate));
+    let cut = usual.create_comment(repo, pr.number, "hello").await.unwrap_err();
+    assert!(matches!(cut.kind, ErrorKind::Truncated | ErrorKind::Connect) && cut.is_transient(), "{cut}");
+    assert_eq!(sim.comments(&pr).len() - before, 1);
     assert!(sim.faults().is_empty());
 
     let token = sim.token(sim.admin(), &["all"]).unwrap();
@@ -91,6 +96,24 @@ async fn odd_server() -> String {
     let base = format!("http://{}/git", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
     base
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_told_from_none() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request).await;
+            let half =
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"version\": \"1";
+            let _ = socket.write_all(half.as_bytes()).await;
+        }
+    });
+    let half = client_with(&base, "token", Duration::from_secs(20)).version().await.unwrap_err();
+    assert_eq!((half.is_transient(), half.kind), (true, ErrorKind::Truncated));
 }
 
 #[tokio::test]
@@ -137,18 +160,29 @@ async fn deliveries_are_genuine_and_read_alike_in_all_guises() {
         sim.settle().await;
         let mut kinds = Vec::new();
         for log in sim.deliveries() {
-            let headers: HeaderMap =
-                log.headers.iter().map(|(n, v)| (n.parse::<axum::http::HeaderName>().unwrap(), v.parse().unwrap())).collect();
-            let genuine = verify(&[SecretValue::new("new one"), secret.clone()], &headers, log.payload.as_bytes()).unwrap();
+            let headers: HeaderMap = log
+                .headers
+                .iter()
+                .map(|(n, v)| (n.parse::<axum::http::HeaderName>().unwrap(), v.parse().unwrap()))
+                .collect();
+            let genuine =
+                verify(&[SecretValue::new("new one"), secret.clone()], &headers, log.payload.as_bytes()).unwrap();
             assert_eq!((genuine.secret, genuine.delivery.as_str()), (1, log.uuid.as_str()));
             let wrong = verify(&[SecretValue::new("another")], &headers, log.payload.as_bytes());
             assert!(wrong.is_err(), "{flavour:?}");
             match parse(&genuine.event_type, &genuine.payload).unwrap() {
                 Delivery::Comment(event) => {
                     assert_eq!((event.comment_id, event.body.as_str(), event.is_pull), (comment, "!testme\r\n", true));
-                    assert_eq!((event.repo_id, event.number, event.author == event.sender), (repo.id.0, pr.number, true));
+                    assert_eq!(
+                        (event.repo_id, event.number, event.author == event.sender),
+                        (repo.id.0, pr.number, true)
+                    );
                     assert_eq!(event.sender_may_push, Some(true), "{flavour:?}");
-                    assert_eq!(event.signed_head.is_some(), flavour == Flavour::Gitea || flavour == Flavour::Forgejo, "{flavour:?}");
+                    assert_eq!(
+                        event.signed_head.is_some(),
+                        flavour == Flavour::Gitea || flavour == Flavour::Forgejo,
+                        "{flavour:?}"
+                    );
                     kinds.push("comment");
                 }
                 Delivery::Pull(event) => {
@@ -156,7 +190,10 @@ async fn deliveries_are_genuine_and_read_alike_in_all_guises() {
                     kinds.push("pull");
                 }
                 Delivery::Push(event) => {
-                    assert_eq!((event.reference.as_str(), event.after.as_deref()), ("refs/heads/upgrade", Some(head.as_str())));
+                    assert_eq!(
+                        (event.reference.as_str(), event.after.as_deref()),
+                        ("refs/heads/upgrade", Some(head.as_str()))
+                    );
                     kinds.push("push");
                 }
                 Delivery::Ignored { event } => panic!("{flavour:?}: {event}"),

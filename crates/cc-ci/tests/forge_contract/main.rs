@@ -48,7 +48,9 @@ async fn play(world: &dyn World) {
     for (name, scenario) in SCENARIOS {
         let stage = Stage::set(world).await;
         let outcome = AssertUnwindSafe(scenario(&stage)).catch_unwind().await;
-        stage.clear().await;
+        if world.is_kept() {
+            stage.clear().await;
+        }
         println!("{}  {}: {name}", if outcome.is_ok() { "ok    " } else { "FAILED" }, world.name());
         if outcome.is_err() {
             failed.push(*name);

@@ -137,7 +137,7 @@ pub(crate) async fn the_gate_gets_its_facts(stage: &Stage<'_>) {
     let repo = stage.repo("app").await;
     let (robot, client) = stage.robot(&repo, "admin").await;
     let (maintainer, stranger) = (stage.user("maintainer").await, stage.user("stranger").await);
-    let code = json!({ "repo.code": "write", "repo.pulls": "write", "repo.issues": "write" });
+    let code = json!({ "repo.code": "write", "repo.pulls": "write", "repo.issues": "write", "repo.wiki": "read" });
     stage.team("coders", code, &[&maintainer, &robot]).await;
     let fork = stage.fork(&repo, &stranger).await;
     let sha = stage.push(&stranger, &fork, "patch", "a: 1\n").await;

@@ -86,7 +86,10 @@ pub(crate) async fn pull_requests_from_branch_and_fork(stage: &Stage<'_>) {
     let opened = client.open_pull(repo.id, &new).await.unwrap();
     let pull = client.pull(repo.id, opened.number).await.unwrap();
     assert_eq!((pull.title.as_str(), pull.body.as_str(), pull.state), (new.title.as_str(), "Because", PullState::Open));
-    assert_eq!((pull.author.id, pull.head.sha.as_str(), pull.head.reference.as_str()), (robot.id, sha.as_str(), "upgrade/1.2"));
+    assert_eq!(
+        (pull.author.id, pull.head.sha.as_str(), pull.head.reference.as_str()),
+        (robot.id, sha.as_str(), "upgrade/1.2")
+    );
     assert_eq!((pull.head.repo, pull.base.reference.as_str()), (Some(repo.id), "main"));
     assert_eq!(kind(client.open_pull(repo.id, &new).await), ErrorKind::Conflict);
     let nowhere = NewPull { head: "no-such-branch".to_owned(), ..new.clone() };
@@ -100,7 +103,11 @@ pub(crate) async fn pull_requests_from_branch_and_fork(stage: &Stage<'_>) {
     assert_eq!(client.pull(repo.id, number).await.unwrap().head.repo, Some(fork.id));
     stage.must(&outsider.token, Method::DELETE, &format!("repos/{}", fork.full_name), Value::Null).await;
     let orphan = client.pull(repo.id, number).await.unwrap();
-    assert_eq!((orphan.head.repo, orphan.head.sha.as_str()), (None, theirs.as_str()), "the fork is gone, its head is not");
+    assert_eq!(
+        (orphan.head.repo, orphan.head.sha.as_str()),
+        (None, theirs.as_str()),
+        "the fork is gone, its head is not"
+    );
 
     let list = |filter| client.pulls(repo.id, filter);
     assert_eq!(list(PullFilter::Open).await.unwrap().len(), 2);
@@ -168,7 +175,10 @@ pub(crate) async fn statuses_newest_per_context(stage: &Stage<'_>) {
     let error = posted.unwrap_err();
     assert_eq!((error.is_transient(), error.kind), (true, ErrorKind::Server { status: 500 }));
     assert!(client.statuses(repo.id, &unknown).await.unwrap().is_empty());
-    assert_eq!(kind(client.post_status(repo.id, "main", &status(CommitState::Pending, "c", "d")).await), ErrorKind::NotSent);
+    assert_eq!(
+        kind(client.post_status(repo.id, "main", &status(CommitState::Pending, "c", "d")).await),
+        ErrorKind::NotSent
+    );
     let reader = stage.user("reader").await;
     let refused = stage.client(&reader.token).post_status(repo.id, &sha, &status(CommitState::Error, "c", "d")).await;
     assert_eq!(kind(refused), ErrorKind::Forbidden { missing_scope: None });
@@ -210,7 +220,10 @@ pub(crate) async fn comments_live_and_die(stage: &Stage<'_>) {
     let outside = stage.client(&stranger.token);
     assert_eq!(kind(outside.edit_comment(repo.id, id, "x").await), ErrorKind::Forbidden { missing_scope: None });
     assert_eq!(kind(client.comment(other.id, id).await), ErrorKind::NotFound, "another repository's comment");
-    assert!(matches!(kind(client.create_comment(repo.id, 999, "x").await), ErrorKind::Server { .. } | ErrorKind::NotFound));
+    assert!(matches!(
+        kind(client.create_comment(repo.id, 999, "x").await),
+        ErrorKind::Server { .. } | ErrorKind::NotFound
+    ));
     client.delete_comment(repo.id, own.id).await.unwrap();
     assert_eq!(kind(client.comment(repo.id, own.id).await), ErrorKind::NotFound);
     assert_eq!(kind(client.edit_comment(repo.id, own.id, "x").await), ErrorKind::NotFound);
@@ -232,7 +245,10 @@ pub(crate) async fn lists_longer_than_a_page(stage: &Stage<'_>) {
     }
     assert_eq!(client.comments(repo.id, number).await.unwrap().len(), MANY);
     assert_eq!(client.comments_since(repo.id, start).await.unwrap().len(), MANY);
-    assert_eq!(client.timeline(repo.id, number).await.unwrap().iter().filter(|e| e.happened == Happened::Comment).count(), MANY);
+    assert_eq!(
+        client.timeline(repo.id, number).await.unwrap().iter().filter(|e| e.happened == Happened::Comment).count(),
+        MANY
+    );
     let statuses = client.statuses(repo.id, &sha).await.unwrap();
     assert_eq!((statuses.len(), statuses[0].description.as_str()), (MANY, "52"));
     assert_eq!(client.branches(repo.id).await.unwrap().len(), MANY + 2, "main and the proposed one too");
@@ -271,9 +287,14 @@ pub(crate) async fn branches_files_and_tags(stage: &Stage<'_>) {
     assert_eq!(kind(client.file(repo.id, "../../hooks", "main").await), ErrorKind::NotSent);
 
     let path = format!("repos/{}/tags", repo.full_name);
-    stage.admin(Method::POST, &path, json!({ "tag_name": "1.0.0+1.2", "target": "main", "message": "annotated" })).await;
+    stage
+        .admin(Method::POST, &path, json!({ "tag_name": "1.0.0+1.2", "target": "main", "message": "annotated" }))
+        .await;
     let tags = client.tags(repo.id).await.unwrap();
-    assert_eq!(tags.iter().map(|t| (t.name.as_str(), t.sha.as_str())).collect::<Vec<_>>(), [("1.0.0+1.2", main.sha.as_str())]);
+    assert_eq!(
+        tags.iter().map(|t| (t.name.as_str(), t.sha.as_str())).collect::<Vec<_>>(),
+        [("1.0.0+1.2", main.sha.as_str())]
+    );
 
     client.delete_branch(repo.id, "upgrade/app-1.2").await.unwrap();
     assert_eq!(kind(client.delete_branch(repo.id, "upgrade/app-1.2").await), ErrorKind::NotFound);
@@ -283,7 +304,8 @@ pub(crate) async fn branches_files_and_tags(stage: &Stage<'_>) {
 pub(crate) async fn hooks_are_made_and_repaired(stage: &Stage<'_>) {
     let repo = stage.repo("app").await;
     let (robot, client) = stage.robot(&repo, "admin").await;
-    let wanted = HookWanted { url: "https://ci.example.test/hook".to_owned(), secret: SecretValue::new("x".repeat(32)) };
+    let wanted =
+        HookWanted { url: "https://ci.example.test/hook".to_owned(), secret: SecretValue::new("x".repeat(32)) };
     let made = client.repair_hook(repo.id, &wanted).await.unwrap();
     assert_eq!(made.plan, HookPlan::Create);
     let keep = HookPlan::Keep { hook: made.hook, doubles: vec![] };

@@ -23,6 +23,8 @@ pub(crate) trait World {
     fn base(&self) -> &str;
     /// Token of the site administrator.
     fn token(&self) -> &str;
+    /// Whether it goes on after the test, so that what was made has to be removed.
+    fn is_kept(&self) -> bool;
 }
 
 /// The simulator.
@@ -50,6 +52,9 @@ impl World for Simulated {
     fn token(&self) -> &str {
         &self.token
     }
+    fn is_kept(&self) -> bool {
+        false
+    }
 }
 
 /// A real Gitea or Forgejo.
@@ -67,6 +72,9 @@ impl World for Real {
     }
     fn token(&self) -> &str {
         &self.token
+    }
+    fn is_kept(&self) -> bool {
+        true
     }
 }
 
