@@ -21,6 +21,8 @@ use super::witness::Moment;
 
 /// How long the removal of a lane's stack may take.
 pub const TEARDOWN_LIMIT: Duration = Duration::from_secs(180);
+/// How long the last look may take if the engine was away before.
+pub const AWAY_LIMIT: Duration = Duration::from_secs(10);
 /// Lines kept of each container's log.
 const LOG_LINES: usize = 5000;
 
@@ -53,6 +55,8 @@ pub struct LaneResult {
     pub leftovers: Vec<Leftover>,
     /// How long the removal took.
     pub teardown: Duration,
+    /// The engine stayed away while the stack was to be removed.
+    pub engine_away: bool,
 }
 
 /// A lane under way.
@@ -305,7 +309,10 @@ async fn finish(shared: &Arc<Shared>, job: &Job, instance: Instance, stages: Vec
             result.leftovers = removal.leftovers;
             result.teardown = removal.took;
         }
-        Err(error) => shared.warn(format!("the {} lane could not be removed at once: {error}", lane.as_str())),
+        Err(error) => {
+            result.engine_away = true;
+            shared.warn(format!("the {} lane could not be removed at once: {error}", lane.as_str()));
+        }
     }
     result
 }

@@ -49,7 +49,7 @@ pub use events::{Event, Reporter};
 pub use prepare::{PrepareError, Prepared, Request, Version, prepare};
 pub use shared::Shared;
 
-use lanes::{Job, LaneResult, TEARDOWN_LIMIT};
+use lanes::{AWAY_LIMIT, Job, LaneResult, TEARDOWN_LIMIT};
 
 /// How long the pull of one image may take.
 const PULL_LIMIT: Duration = Duration::from_secs(900);
@@ -329,6 +329,7 @@ async fn conclude(
     let mut images = Vec::new();
     let mut screenshot = None;
     let (mut removed, mut took) = (0, Duration::ZERO);
+    let limit = if body.lanes.iter().any(|lane| lane.engine_away) { AWAY_LIMIT } else { TEARDOWN_LIMIT };
     for lane in body.lanes {
         stages.extend(lane.stages);
         images.extend(lane.images);
@@ -350,7 +351,7 @@ async fn conclude(
     stages.sort_by_key(|result| result.stage);
 
     let look = Instant::now();
-    let mut teardown = if request.keep { Teardown::default() } else { prove_gone(shared).await };
+    let mut teardown = if request.keep { Teardown::default() } else { prove_gone(shared, limit).await };
     teardown.removed += removed;
     teardown.duration_ms = millis(took + look.elapsed());
     let clean_teardown = request.keep || teardown.leftovers.is_empty();
@@ -399,10 +400,10 @@ async fn conclude(
 }
 
 /// Everything of the run is gone: looked for in every kind, removed if something is left after all, and looked for again.
-async fn prove_gone(shared: &Shared) -> Teardown {
+async fn prove_gone(shared: &Shared, limit: Duration) -> Teardown {
     let looked_for = Kind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
     let mut teardown = Teardown { looked_for, ..Default::default() };
-    match shared.engine.remove(&Scope::Run(shared.run.clone()), TEARDOWN_LIMIT).await {
+    match shared.engine.remove(&Scope::Run(shared.run.clone()), limit).await {
         Ok(removal) => {
             teardown.removed = removal.removed;
             teardown.leftovers = removal.leftovers;

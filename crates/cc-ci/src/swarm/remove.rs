@@ -17,6 +17,8 @@ use crate::domain::{Leftover, StackName};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long an engine may stay away, as it does while it restarts, before the removal is given up.
+const AWAY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What came of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +43,7 @@ impl Engine {
     /// Removes a stack with its volumes and secrets. Containers are killed, not asked: nothing of a test run needs to end gracefully.
     ///
     /// # Errors
-    /// If the engine does not answer at the end. Objects that resist until `limit` are leftovers, not errors.
+    /// If the engine does not answer at the end, or stays away for a minute. Objects that resist until `limit` are leftovers, not errors.
     pub async fn remove_stack(&self, stack: &StackName, limit: Duration) -> Result<Removal, EngineError> {
         self.remove(&Scope::Stack(stack.clone()), limit).await
     }
@@ -49,7 +51,7 @@ impl Engine {
     /// Removes everything within the scope.
     ///
     /// # Errors
-    /// If the engine does not answer at the end. Objects that resist until `limit` are leftovers, not errors.
+    /// If the engine does not answer at the end, or stays away for a minute. Objects that resist until `limit` are leftovers, not errors.
     pub async fn remove(&self, scope: &Scope, limit: Duration) -> Result<Removal, EngineError> {
         self.remove_until(scope, everything, limit).await
     }
@@ -58,7 +60,7 @@ impl Engine {
     /// deployed again at once, without data. Swarm's records of dead tasks may linger for some seconds.
     ///
     /// # Errors
-    /// If the engine does not answer at the end. Objects that resist until `limit` are leftovers, not errors.
+    /// If the engine does not answer at the end, or stays away for a minute. Objects that resist until `limit` are leftovers, not errors.
     pub async fn wipe_stack(&self, stack: &StackName, limit: Duration) -> Result<Removal, EngineError> {
         self.remove_until(&Scope::Stack(stack.clone()), holds_data, limit).await
     }
@@ -74,17 +76,19 @@ impl Engine {
         let mut anonymous: BTreeMap<String, Object> = BTreeMap::new();
         let mut words: BTreeMap<(Kind, String), String> = BTreeMap::new();
         let mut pause = FIRST_PAUSE;
+        let mut answered = started;
         loop {
             let late = started.elapsed() >= limit;
             let left = match self.left(scope, concerns, &mut anonymous).await {
                 Ok(left) => left,
-                Err(error) if late => return Err(error),
+                Err(error) if late || answered.elapsed() >= AWAY_LIMIT => return Err(error),
                 // An engine that is away for a moment is asked again.
                 Err(_) => {
                     tokio::time::sleep(LONGEST_PAUSE).await;
                     continue;
                 }
             };
+            answered = Instant::now();
             seen.extend(left.iter().map(|object| (object.kind, object.id.clone())));
             if left.is_empty() || late {
                 let removed = seen.len() - left.len();
