@@ -143,7 +143,7 @@ async fn what_is_no_repository_says_so() {
         async move { fetch(&source, None, &options).await.unwrap_err().to_string() }
     };
     assert!(error(repo.source()).await.contains("has no commit yet"));
-    assert!(error(Source::Local("/no/such/dir".into())).await.contains("is not a git repository: run `git init`"));
+    assert!(error(Source::Local("/no/such/dir".into())).await.contains("cannot be opened (No such file"));
     assert!(error(Source::Local(repo.dir.path().into())).await.contains("is not a git repository"));
     repo.write("sub/compose.yml", "x");
     repo.commit("x").await;
