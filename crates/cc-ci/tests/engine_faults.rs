@@ -115,7 +115,8 @@ fn the_engine_restarts() {
     is_error(&ended, "install", &["engine-restarted"]);
     assert!(engine.inventory().is_empty());
     // The engine is as good as new.
-    assert_eq!(engine.test("healthy", &["--stage", "install"]).end().exit, 0);
+    let after = engine.test("healthy", &["--stage", "install"]).end();
+    assert_eq!(after.exit, 0, "{:#}", after.stage("install"));
 }
 
 #[test]
