@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use recipe::{Adapt, Env, Finding, Plan, PlanInput, Policy, Severity};
+use recipe::{Adapt, Finding, Plan, PlanInput, Policy, Severity};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Lane, RunId, Stage, StackName};
-use crate::harness::{self, Request};
+use crate::domain::{Lane, RunId, StackName, Stage};
+use crate::harness::{self, Request, instance};
 use crate::state::State;
 
 use super::test::Catalogue;
@@ -88,18 +88,8 @@ pub(super) async fn run(args: PolicyArgs, context: Context) -> Outcome {
         .map_err(|error| Failure::usage(error.to_string()))?;
     // Any run id does: it only shows in names.
     let stack = StackName::of(&RunId::new(0, 0), Lane::Fresh, &prepared.recipe);
-    let overlays: Vec<recipe::Overlay> = prepared
-        .suite
-        .iter()
-        .filter_map(|suite| suite.overlay.clone())
-        .map(|text| recipe::Overlay { name: "compose.ccci.yml".to_owned(), text })
-        .collect();
-    let mut overrides = Env::from([
-        ("DOMAIN".to_owned(), stack.domain().to_owned()),
-        ("STACK_NAME".to_owned(), stack.to_string()),
-        ("LETS_ENCRYPT_ENV".to_owned(), String::new()),
-    ]);
-    overrides.extend(prepared.profile().env);
+    let overlays = instance::overlays(prepared.suite.as_ref());
+    let overrides = instance::operator_env(&stack, &prepared.profile());
     let (env, env_findings) = recipe::app_env(&prepared.head.tree, &overrides);
     let adapt = Adapt { endpoint_mode_dnsrr: args.dnsrr, app_env: env.clone(), ..Adapt::default() };
     let planned = recipe::plan(&PlanInput {

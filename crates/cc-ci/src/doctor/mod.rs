@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::process;
 use crate::state::State;
-use crate::swarm::{Engine, EngineFacts, Pools, Scope, plan_reap};
+use crate::swarm::{Engine, EngineFacts, Pools, Scope, disk_free, plan_reap};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,7 +55,13 @@ pub async fn look(docker_host: Option<&str>, state: &State, tools: &[PathBuf]) -
             checks.push(Check::new(
                 "engine",
                 Health::Good,
-                format!("Docker {} at {}, API {}, {}", facts.info.version, engine.address(), facts.info.api, facts.info.os),
+                format!(
+                    "Docker {} at {}, API {}, {}",
+                    facts.info.version,
+                    engine.address(),
+                    facts.info.api,
+                    facts.info.os
+                ),
                 "",
             ));
             swarm_checks(&engine, &facts, state, &mut checks).await;
@@ -101,7 +107,7 @@ async fn swarm_checks(engine: &Engine, facts: &EngineFacts, state: &State, check
         Err(error) => checks.push(Check::new("addresses", Health::Warning, error.to_string(), "")),
     }
     if facts.local {
-        checks.push(disk(&facts.root_dir, free(&facts.root_dir)));
+        checks.push(disk(&facts.root_dir, disk_free(&facts.root_dir)));
     }
     match engine.inventory(&Scope::AllOfCcCi).await {
         Ok(inventory) => {
@@ -148,25 +154,39 @@ fn addresses(pools: &Pools) -> Vec<Check> {
     let used = pools.networks.len() as u64;
     let pool = format!("{} cut into /{}", pools.pools.join(", "), pools.subnet_bits);
     match room.filter(|room| *room > 0) {
-        None => checks.push(Check::new("addresses", Health::Good, format!("{used} overlay networks; the engine does not say its pools"), "")),
+        None => checks.push(Check::new(
+            "addresses",
+            Health::Good,
+            format!("{used} overlay networks; the engine does not say its pools"),
+            "",
+        )),
         Some(room) if used * 5 >= room * 4 => checks.push(Check::new(
             "addresses",
             Health::Bad,
             format!("{used} of {room} networks are taken ({pool})"),
             "remove unused stacks, or `docker swarm init --default-addr-pool` with a larger pool",
         )),
-        Some(room) => checks.push(Check::new("addresses", Health::Good, format!("{used} of {room} networks are taken ({pool})"), "")),
+        Some(room) => checks.push(Check::new(
+            "addresses",
+            Health::Good,
+            format!("{used} of {room} networks are taken ({pool})"),
+            "",
+        )),
     }
     if pools.subnet_bits > 26 {
         checks.push(Check::new(
             "addresses",
             Health::Warning,
-            format!("a new network has {} addresses: recipes with several services will not fit", hosts(pools.subnet_bits)),
+            format!(
+                "a new network has {} addresses: recipes with several services will not fit",
+                hosts(pools.subnet_bits)
+            ),
             "`docker swarm init --default-addr-pool-mask-length 24` or less",
         ));
     }
     let proxy = pools.networks.iter().find(|network| network.name == "proxy");
-    if let Some((subnet, bits)) = proxy.and_then(|proxy| proxy.subnet.as_ref()).and_then(|subnet| Some((subnet, prefix(subnet)?)))
+    if let Some((subnet, bits)) =
+        proxy.and_then(|proxy| proxy.subnet.as_ref()).and_then(|subnet| Some((subnet, prefix(subnet)?)))
         && bits >= 24
     {
         checks.push(Check::new(
@@ -222,7 +242,12 @@ fn folder(root: &Path) -> Check {
     let made = std::fs::create_dir_all(root).and_then(|()| tempfile::tempfile_in(root).map(|_| ()));
     match made {
         Ok(()) => Check::new("state", Health::Good, format!("{} can be written", root.display()), ""),
-        Err(error) => Check::new("state", Health::Bad, format!("{}: {error}", root.display()), "set CC_CI_STATE to a folder you can write"),
+        Err(error) => Check::new(
+            "state",
+            Health::Bad,
+            format!("{}: {error}", root.display()),
+            "set CC_CI_STATE to a folder you can write",
+        ),
     }
 }
 
@@ -236,21 +261,35 @@ async fn program_check(program: &'static str, needed: bool, remedy: &'static str
     if program == "crontab" {
         return Check::new(program, Health::Good, path.display().to_string(), "");
     }
-    let flag = if matches!(program, "tmux") { "-V" } else if program == "restic" { "version" } else { "--version" };
-    let output = process::Command::new(&path).arg(flag).inherit("PATH").inherit("HOME").timeout(Duration::from_secs(10)).run().await;
+    let flag = if matches!(program, "tmux") {
+        "-V"
+    } else if program == "restic" {
+        "version"
+    } else {
+        "--version"
+    };
+    let output = process::Command::new(&path)
+        .arg(flag)
+        .inherit("PATH")
+        .inherit("HOME")
+        .timeout(Duration::from_secs(10))
+        .run()
+        .await;
     match output {
         Ok(output) if output.success() => {
             let text = output.stdout.text();
-            Check::new(program, Health::Good, format!("{} ({})", text.lines().next().unwrap_or_default().trim(), path.display()), "")
+            Check::new(
+                program,
+                Health::Good,
+                format!("{} ({})", text.lines().next().unwrap_or_default().trim(), path.display()),
+                "",
+            )
         }
-        Ok(output) => Check::new(program, Health::Warning, format!("{} answers {}", path.display(), output.status), remedy),
+        Ok(output) => {
+            Check::new(program, Health::Warning, format!("{} answers {}", path.display(), output.status), remedy)
+        }
         Err(error) => Check::new(program, Health::Warning, error.to_string(), remedy),
     }
-}
-
-fn free(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 #[cfg(test)]
@@ -291,7 +330,12 @@ mod tests {
     #[test]
     fn disk_leftovers_and_ipvs() {
         let place = Path::new("/var/lib/docker");
-        for (free, want) in [(None, Health::Warning), (Some(0), Health::Bad), (Some(2 << 30), Health::Warning), (Some(9 << 30), Health::Good)] {
+        for (free, want) in [
+            (None, Health::Warning),
+            (Some(0), Health::Bad),
+            (Some(2 << 30), Health::Warning),
+            (Some(9 << 30), Health::Good),
+        ] {
             assert_eq!(disk(place, free).health, want, "{free:?}");
         }
         assert_eq!(leftovers(0, 0, 1).health, Health::Good);

@@ -11,20 +11,19 @@ use std::time::Duration;
 use recipe::traefik::Route;
 use recipe::{Adapt, Env, Overlay, Plan, PlanInput, Refusal};
 
-use crate::domain::{
-    ImageInfo, Lane, Reason, ReasonCode, Screenshot, Stage, StackName,
-};
+use crate::domain::{ImageInfo, Lane, Reason, ReasonCode, Screenshot, StackName, Stage};
 use crate::results::screenshot;
 use crate::swarm::{DeployError, Expectation, Expected, Snapshot, VolumeInfo};
 
 use super::prepare::Version;
 use super::probe::{self, Target};
+use super::profile::Profile;
 use super::reasons;
 use super::record::{Recorder, StepClock};
 use super::restic::Repo;
 use super::shared::Shared;
 use super::stages::backup::Made;
-use super::suite::SuiteTestKind;
+use super::suite::{Suite, SuiteTestKind};
 use super::witness::{self, Moment, Place};
 
 /// How long the services may take to converge if neither recipe nor profile say: abra's default.
@@ -139,10 +138,9 @@ impl Instance {
     /// # Errors
     /// If nothing is.
     pub fn current_plan(&self) -> Result<&Plan, Box<Reason>> {
-        self.deployed
-            .as_ref()
-            .map(|deployed| &deployed.plan)
-            .ok_or_else(|| Box::new(Reason::new(ReasonCode::Bug, "a stage asked for a plan before anything was deployed")))
+        self.deployed.as_ref().map(|deployed| &deployed.plan).ok_or_else(|| {
+            Box::new(Reason::new(ReasonCode::Bug, "a stage asked for a plan before anything was deployed"))
+        })
     }
 
     /// Plans a version for this stack. For an upgrade, `installed` is the version whose `.env.sample` the operator's env file came from.
@@ -234,12 +232,8 @@ impl Instance {
     pub async fn converge(&mut self, recorder: &mut Recorder, mode: Mode) -> Result<(), Box<Reason>> {
         let Some(deployed) = &self.deployed else { return self.current_plan().map(|_| ()) };
         let plan = &deployed.plan;
-        let timeout = self
-            .shared
-            .profile
-            .timeout
-            .or_else(|| plan.timeout_s.map(Duration::from_secs))
-            .unwrap_or(DEFAULT_TIMEOUT);
+        let timeout =
+            self.shared.profile.timeout.or_else(|| plan.timeout_s.map(Duration::from_secs)).unwrap_or(DEFAULT_TIMEOUT);
         let services = plan
             .services
             .iter()
@@ -271,7 +265,8 @@ impl Instance {
             .await;
         match result {
             Ok(converged) => {
-                let tasks: usize = converged.snapshot.services.iter().map(|s| s.tasks.iter().filter(|t| t.is_up()).count()).sum();
+                let tasks: usize =
+                    converged.snapshot.services.iter().map(|s| s.tasks.iter().filter(|t| t.is_up()).count()).sum();
                 recorder.done(step, true, format!("{} services, {tasks} tasks", converged.snapshot.services.len()));
                 recorder.check("converged", &clock, Ok(format!("all tasks up and stable for {settle:?}")));
                 self.note_images(&converged.snapshot);
@@ -313,16 +308,21 @@ impl Instance {
             .services
             .iter()
             .filter(|service| {
-                let up = snapshot.service(&service.name).map_or(0, |s| s.tasks.iter().filter(|t| t.is_up()).count() as u64);
+                let up =
+                    snapshot.service(&service.name).map_or(0, |s| s.tasks.iter().filter(|t| t.is_up()).count() as u64);
                 up < service.replicas
             })
             .map(|service| service.name.clone())
             .collect();
-        recorder.check("still up", &clock, if down.is_empty() {
-            Ok("all tasks are still up".to_owned())
-        } else {
-            Err(format!("no longer up: {}", down.join(", ")))
-        });
+        recorder.check(
+            "still up",
+            &clock,
+            if down.is_empty() {
+                Ok("all tasks are still up".to_owned())
+            } else {
+                Err(format!("no longer up: {}", down.join(", ")))
+            },
+        );
         if down.is_empty() {
             return Ok(());
         }
@@ -399,8 +399,11 @@ impl Instance {
         let addresses = self.shared.engine.addresses(&container).await.map_err(|error| reasons::engine(&error))?;
         let ip = addresses.iter().find(|address| address.reachable).map(|address| address.ip).ok_or_else(|| {
             Box::new(
-                Reason::new(ReasonCode::HttpUnreachable, format!("the container of {service} has no address this host can reach"))
-                    .service(service),
+                Reason::new(
+                    ReasonCode::HttpUnreachable,
+                    format!("the container of {service} has no address this host can reach"),
+                )
+                .service(service),
             )
         })?;
         Ok(SocketAddr::new(ip, port.unwrap_or(80)))
@@ -439,7 +442,9 @@ impl Instance {
             self.deployed.as_ref().is_some_and(|deployed| {
                 let routed = deployed.plan.services.iter().filter(|service| !service.routes.is_empty());
                 routed.clone().count() > 0
-                    && routed.into_iter().all(|service| service.healthcheck.as_ref().is_some_and(|check| !check.disabled))
+                    && routed
+                        .into_iter()
+                        .all(|service| service.healthcheck.as_ref().is_some_and(|check| !check.disabled))
             })
         };
         self.shared.profile.http.timeout.unwrap_or_else(|| if checked() { ANSWER_CHECKED } else { ANSWER_UNCHECKED })
@@ -534,9 +539,17 @@ impl Instance {
             let want = self.shared.digest_of(&service.image);
             for task in state.tasks.iter().filter(|task| task.is_up()) {
                 let matches = crate::swarm::same_image(&service.image, &task.image)
-                    && want.as_ref().is_none_or(|digest| task.image.split_once('@').is_none_or(|(_, found)| found == digest));
+                    && want
+                        .as_ref()
+                        .is_none_or(|digest| task.image.split_once('@').is_none_or(|(_, found)| found == digest));
                 if !matches {
-                    wrong.push(format!("{} runs {}, wanted {} {}", task.place(), task.image, service.image, want.clone().unwrap_or_default()));
+                    wrong.push(format!(
+                        "{} runs {}, wanted {} {}",
+                        task.place(),
+                        task.image,
+                        service.image,
+                        want.clone().unwrap_or_default()
+                    ));
                 }
             }
         }
@@ -545,11 +558,15 @@ impl Instance {
         if found != Some(head.short()) {
             wrong.push(format!("label {label} is {found:?}, wanted {}", head.short()));
         }
-        recorder.check("runs the commit under test", &clock, if wrong.is_empty() {
-            Ok(format!("images, digests and label of {}", head.short()))
-        } else {
-            Err(wrong.join("; "))
-        });
+        recorder.check(
+            "runs the commit under test",
+            &clock,
+            if wrong.is_empty() {
+                Ok(format!("images, digests and label of {}", head.short()))
+            } else {
+                Err(wrong.join("; "))
+            },
+        );
         match wrong.first() {
             None => Ok(()),
             Some(first) => Err(Box::new(Reason::new(ReasonCode::WrongVersion, first.clone()).evidence(wrong.clone()))),
@@ -613,11 +630,38 @@ impl Instance {
     }
 }
 
+/// What an operator would put into the app's env file: its domain, no certificate resolver, and what the profile says.
+#[must_use]
+pub fn operator_env(stack: &StackName, profile: &Profile) -> Env {
+    let mut env = Env::from([
+        ("DOMAIN".to_owned(), stack.domain().to_owned()),
+        ("STACK_NAME".to_owned(), stack.to_string()),
+        ("LETS_ENCRYPT_ENV".to_owned(), String::new()),
+    ]);
+    env.extend(profile.env.clone());
+    env
+}
+
+/// The suite's overlay, if it has one.
+#[must_use]
+pub fn overlays(suite: Option<&Suite>) -> Vec<Overlay> {
+    suite
+        .and_then(|suite| suite.overlay.clone())
+        .map(|text| Overlay { name: "compose.ccci.yml".to_owned(), text })
+        .into_iter()
+        .collect()
+}
+
 /// Plans a version: env as `abra app new` and `abra app deploy` make it, labels as abra writes them, our labels on everything.
 ///
 /// # Errors
 /// What the policy refuses or the recipe does wrong.
-pub fn plan(shared: &Shared, stack: &StackName, version: &Version, installed: Option<&Version>) -> Result<Plan, Refusal> {
+pub fn plan(
+    shared: &Shared,
+    stack: &StackName,
+    version: &Version,
+    installed: Option<&Version>,
+) -> Result<Plan, Refusal> {
     // An operator's env file comes from the sample of the version that was installed; abra.sh always from the one that is deployed.
     let tree = match installed {
         None => version.tree.clone(),
@@ -629,12 +673,7 @@ pub fn plan(shared: &Shared, stack: &StackName, version: &Version, installed: Op
             tree
         }
     };
-    let mut overrides: Env = Env::from([
-        ("DOMAIN".to_owned(), stack.domain().to_owned()),
-        ("STACK_NAME".to_owned(), stack.as_str().to_owned()),
-        ("LETS_ENCRYPT_ENV".to_owned(), String::new()),
-    ]);
-    overrides.extend(shared.profile.env.clone());
+    let mut overrides = operator_env(stack, &shared.profile);
     if installed.is_some() {
         overrides.extend(shared.profile.upgrade.env.clone());
     }
@@ -656,12 +695,7 @@ pub fn plan(shared: &Shared, stack: &StackName, version: &Version, installed: Op
         default_memory: None,
         app_env: env.clone(),
     };
-    let overlays: Vec<Overlay> = shared
-        .suite
-        .iter()
-        .filter_map(|suite| suite.overlay.clone())
-        .map(|text| Overlay { name: "compose.ccci.yml".to_owned(), text })
-        .collect();
+    let overlays = overlays(shared.suite.as_ref());
     let input = PlanInput {
         tree: &tree,
         recipe: &shared.recipe,
@@ -688,7 +722,8 @@ pub fn refused(refusal: &Refusal) -> Reason {
         (false, false) => ReasonCode::InvalidRecipe,
     };
     let first = refusal.errors().next();
-    let mut reason = Reason::new(code, first.map_or_else(|| refusal.to_string(), |finding| finding.message.clone())).evidence(lines);
+    let mut reason =
+        Reason::new(code, first.map_or_else(|| refusal.to_string(), |finding| finding.message.clone())).evidence(lines);
     if let Some(finding) = first.filter(|finding| !finding.remedy.is_empty()) {
         reason.remedy.clone_from(&finding.remedy);
     }
@@ -698,6 +733,7 @@ pub fn refused(refusal: &Refusal) -> Reason {
 /// Trouble with the run's own files.
 #[must_use]
 pub fn io_reason(what: &str, error: &std::io::Error) -> Reason {
-    let code = if error.kind() == std::io::ErrorKind::StorageFull { ReasonCode::DiskFull } else { ReasonCode::EngineError };
+    let code =
+        if error.kind() == std::io::ErrorKind::StorageFull { ReasonCode::DiskFull } else { ReasonCode::EngineError };
     Reason::new(code, format!("{what}: {error}"))
 }

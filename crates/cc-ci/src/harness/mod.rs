@@ -37,8 +37,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::{
-    self, BaseInfo, Lane, PolicyFinding, Reason, ReasonCode, RecipeInfo, Run, RunId, SCHEMA_VERSION, SecretScan, Stage,
-    StageResult, StackName, Teardown, ToolVersion,
+    self, BaseInfo, Lane, PolicyFinding, Reason, ReasonCode, RecipeInfo, Run, RunId, SCHEMA_VERSION, SecretScan,
+    StackName, Stage, StageResult, Teardown, ToolVersion,
 };
 use crate::redact::Redactor;
 use crate::results;
@@ -176,7 +176,8 @@ async fn execute(shared: &Arc<Shared>, request: &Request, prepared: Prepared, pa
         Ok((version, info)) => (Ok((version, info.clone())), Some(info)),
         Err(why) => (Err(why), None),
     };
-    let mut job = Job { stages: request.stages.clone(), head: prepared.head, base, base_trouble: None, keep: request.keep };
+    let mut job =
+        Job { stages: request.stages.clone(), head: prepared.head, base, base_trouble: None, keep: request.keep };
     let recipe = RecipeInfo {
         name: shared.recipe.clone(),
         source: prepared.source,
@@ -248,7 +249,8 @@ fn plan_base(shared: &Arc<Shared>, job: &mut Job, body: &mut Body) -> Vec<String
         Err(refusal) => {
             let reason = instance::refused(&refusal);
             job.base_trouble = Some(
-                Reason::new(ReasonCode::BaseBroken, format!("the base cannot be deployed: {reason}")).evidence(reason.evidence),
+                Reason::new(ReasonCode::BaseBroken, format!("the base cannot be deployed: {reason}"))
+                    .evidence(reason.evidence),
             );
             Vec::new()
         }
@@ -260,7 +262,8 @@ fn plan_base(shared: &Arc<Shared>, job: &mut Job, body: &mut Body) -> Vec<String
 async fn pull(shared: &Arc<Shared>, head: &[String], base: &[String], job: &mut Job) -> Option<Reason> {
     let images: BTreeSet<&String> = head.iter().chain(base).collect();
     shared.reporter.tell(Event::Preparing(format!("pulling {} images", images.len())));
-    let pulls = images.into_iter().map(|image| async move { (image.clone(), shared.engine.pull(image, PULL_LIMIT).await) });
+    let pulls =
+        images.into_iter().map(|image| async move { (image.clone(), shared.engine.pull(image, PULL_LIMIT).await) });
     let pulled = tokio::select! {
         () = shared.cancel.cancelled() => return Some(shared.stopped()),
         pulled = join_all(pulls) => pulled,
@@ -360,7 +363,7 @@ async fn conclude(
     let (secret_scan, no_secret_leak) = scan(shared);
     let flaky = stages.iter().any(|result| result.flaky);
     let mut host = shared.sampler.load();
-    host.disk_free = shared.facts.local.then(|| disk_free(&shared.facts.root_dir)).flatten();
+    host.disk_free = shared.facts.local.then(|| crate::swarm::disk_free(&shared.facts.root_dir)).flatten();
     let verdict = domain::verdict(&stages, &request.stages, clean_teardown, no_secret_leak);
     let mut run = Run {
         schema: SCHEMA_VERSION,
@@ -556,11 +559,6 @@ fn make_folder(dir: &Path) -> Result<(), StartError> {
 
 fn folder_error(path: &Path, error: &std::io::Error) -> StartError {
     StartError::Folder { path: path.display().to_string(), why: error.to_string() }
-}
-
-fn disk_free(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn millis(d: Duration) -> u64 {

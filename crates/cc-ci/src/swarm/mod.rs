@@ -44,7 +44,7 @@ pub use inventory::{Kind, Object, Scope, parse_stack_name};
 pub use logs::{ContainerLog, LogLine};
 pub use network::Address;
 pub use pools::{Overlay, Pools};
-pub use pressure::Sampler;
+pub use pressure::{Sampler, disk_free};
 pub use reap::{ReapPlan, ReapReport, plan_reap};
 pub use remove::Removal;
 pub use secret::SecretError;

@@ -207,6 +207,13 @@ fn parse_available(text: &str) -> u64 {
     line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Free bytes for ordinary users on the disk that holds `path`; none if it cannot be asked.
+#[must_use]
+pub fn disk_free(path: &std::path::Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
