@@ -61,7 +61,11 @@ pub struct Instance {
     backup: Option<Made>,
     images: Vec<ImageInfo>,
     screenshot: Option<Screenshot>,
+    picture: Option<Picture>,
 }
+
+/// A picture that is being made.
+type Picture = tokio::task::JoinHandle<Result<Screenshot, screenshot::ScreenshotError>>;
 
 struct Deployed {
     role: &'static str,
@@ -93,6 +97,7 @@ impl Instance {
             backup: None,
             images: Vec::new(),
             screenshot: None,
+            picture: None,
             shared,
         }
     }
@@ -486,31 +491,34 @@ impl Instance {
         }
     }
 
-    /// A picture of the first page. Whatever goes wrong with it is a warning: it proves nothing and may cost nothing.
-    pub async fn screenshot(&mut self, recorder: &mut Recorder) {
+    /// Begins a picture of the first page, while the stages go on. [`Instance::finish_screenshot`] waits for it.
+    pub async fn start_screenshot(&mut self) {
         if !self.shared.wants_screenshot {
             return;
         }
-        let step = recorder.step("screenshot");
         let path = self.shared.profile.screenshot_path.clone();
-        let target = match self.target(Some(&path)).await {
-            Ok(target) => target,
-            Err(reason) => return recorder.done(step, false, reason.to_string()),
-        };
-        let resolve = screenshot::Resolve { domain: target.host.clone(), address: target.address };
+        // A page that cannot even be addressed has been told by the stage already.
+        let Ok(target) = self.target(Some(&path)).await else { return };
         let file = self.shared.dir.join("screenshot.png");
-        match screenshot::capture(&target.url(), Some(&resolve), &file, &self.shared.cancel).await {
-            Ok(picture) => {
-                recorder.done(step, true, if picture.blank { "the page stayed blank" } else { "screenshot.png" });
+        let cancel = self.shared.cancel.clone();
+        self.picture = Some(tokio::spawn(async move {
+            let resolve = screenshot::Resolve { domain: target.host.clone(), address: target.address };
+            screenshot::capture(&target.url(), Some(&resolve), &file, &cancel).await
+        }));
+    }
+
+    /// Waits for the picture. Whatever goes wrong with it is a warning: it proves nothing and may cost nothing.
+    pub async fn finish_screenshot(&mut self) {
+        let Some(picture) = self.picture.take() else { return };
+        match picture.await {
+            Ok(Ok(picture)) => {
                 if picture.blank {
                     self.shared.warn("the first page is blank in the screenshot".to_owned());
                 }
                 self.screenshot = Some(picture);
             }
-            Err(error) => {
-                recorder.done(step, false, error.to_string());
-                self.shared.warn(format!("no screenshot: {error}"));
-            }
+            Ok(Err(error)) => self.shared.warn(format!("no screenshot: {error}")),
+            Err(panic) => self.shared.warn(format!("no screenshot: {panic}")),
         }
     }
 

@@ -141,6 +141,7 @@ pub async fn fresh(shared: &Arc<Shared>, job: &Job, after_install: impl FnOnce(&
         }
     }
     let results = run.results;
+    instance.finish_screenshot().await;
     finish(shared, job, instance, results).await
 }
 

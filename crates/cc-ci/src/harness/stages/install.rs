@@ -10,7 +10,7 @@ use super::super::record::{Outcome, Recorder, StageRun};
 /// The reason why it does not hold.
 pub async fn run(instance: &mut Instance, version: &Version, recorder: &mut Recorder) -> StageRun {
     bring_up(instance, version, recorder).await?;
-    instance.screenshot(recorder).await;
+    instance.start_screenshot().await;
     Ok(Outcome::Pass)
 }
 
