@@ -29,7 +29,10 @@ pub struct Asking<'t> {
 pub async fn gather_facts(client: &Client, asking: &Asking<'_>) -> Result<Facts, Error> {
     let trigger = asking.trigger;
     let repo = RepoId(trigger.repo_id);
-    let pull = if trigger.is_pull { told(client.pull(repo, trigger.number).await)? } else { None };
+    let pull = match trigger.is_pull {
+        true => there(client.pull(repo, trigger.number).await)?,
+        false => None,
+    };
     let own = client.whoami().await?;
     let found = told(client.repo(repo).await)?;
     let known = Rights {
@@ -70,9 +73,12 @@ impl Look<'_> {
         if person.id <= 0 || person.login.is_empty() {
             return Ok(rights);
         }
-        rights.permission = match told(self.client.permission(self.repo, &person.login).await)? {
-            Some(answer) if answer.person.id == person.id => Asked::Answer(answer.permission),
-            Some(_) | None => Asked::Withheld,
+        rights.permission = match self.client.permission(self.repo, &person.login).await {
+            Ok(answer) if answer.person.id == person.id => Asked::Answer(answer.permission),
+            Ok(_) => Asked::Withheld,
+            // A word that a later version may have is no permission, and no reason to stop.
+            Err(error) if error.is_withheld() || error.kind == ErrorKind::Decode => Asked::Withheld,
+            Err(error) => return Err(error),
         };
         if !matches!(rights.permission, Asked::Answer(permission) if permission >= Permission::Write) {
             (rights.owner, rights.code_team) = self.teams(person, rights.permission).await?;
@@ -152,13 +158,20 @@ async fn comment_now(client: &Client, trigger: &Trigger) -> Result<CommentNow, E
     }
 }
 
+/// What is there, or `None`. That it is hidden from us for want of a scope is an error, which an operator has to see.
+fn there<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What the forge told, or `None` if it would not tell.
 fn told<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_withheld() => Ok(None),
-        // A permission word of a future version is no permission, and no reason to stop.
-        Err(Error { kind: ErrorKind::Decode, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
