@@ -31,6 +31,12 @@ pub fn now() -> Timestamp {
     SystemClock.now()
 }
 
+/// The machine's monotonic clock, for durations where no other clock was handed in.
+#[must_use]
+pub fn monotonic() -> Instant {
+    SystemClock.monotonic()
+}
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

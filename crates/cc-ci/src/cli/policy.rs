@@ -160,3 +160,17 @@ fn describe(recipe: &str, plan: Option<&Plan>, findings: &[Finding], colour: sup
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_reference_is_a_policy() {
+        let page = recipe::policy::reference_markdown();
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let policy: Policy = toml::from_str(example).expect("it parses");
+        assert!(policy.ports.contains(&993) && policy.max_stop_grace == Duration::from_secs(600), "{policy:?}");
+        assert!(toml::from_str::<Policy>("port = [25]\n").is_err(), "a key that is not known is an error");
+    }
+}

@@ -28,6 +28,8 @@ pub(super) enum DevCommand {
     ReferenceResults,
     /// Print the reference of profile.toml
     ReferenceProfile,
+    /// Print the reference of the policy and its findings
+    ReferencePolicy,
 }
 
 pub(super) fn completions(args: &CompletionsArgs) -> Outcome {
@@ -59,6 +61,7 @@ pub(super) fn dev(command: &DevCommand) -> Outcome {
         }
         DevCommand::ReferenceResults => print(crate::results::reference::markdown().as_bytes()),
         DevCommand::ReferenceProfile => print(crate::harness::profile::reference_markdown().as_bytes()),
+        DevCommand::ReferencePolicy => print(recipe::policy::reference_markdown().as_bytes()),
     }
 }
 

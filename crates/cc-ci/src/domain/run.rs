@@ -77,6 +77,14 @@ pub struct Run {
     pub warnings: Vec<String>,
 }
 
+impl Run {
+    /// True if the apps were left deployed on purpose (`--keep`): then nothing was looked for.
+    #[must_use]
+    pub fn was_kept(&self) -> bool {
+        self.clean_teardown && self.teardown.looked_for.is_empty()
+    }
+}
+
 /// The recipe under test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecipeInfo {

@@ -105,7 +105,7 @@ pub struct Host {
 pub async fn run(request: &Request, prepared: Prepared, host: Host) -> Result<Finished, StartError> {
     let Host { id, engine, facts, state, reporter, cancel } = host;
     let started = clock::now();
-    let begun = Instant::now();
+    let begun = clock::monotonic();
     let dir = request.out.clone().unwrap_or_else(|| state.run_dir(&id));
     make_folder(&dir)?;
     let work = state.work_dir(&id).map_err(|error| folder_error(state.root(), &error))?;
@@ -353,7 +353,7 @@ async fn conclude(
     }
     stages.sort_by_key(|result| result.stage);
 
-    let look = Instant::now();
+    let look = clock::monotonic();
     let mut teardown = if request.keep { Teardown::default() } else { prove_gone(shared, limit).await };
     teardown.removed += removed;
     teardown.duration_ms = millis(took + look.elapsed());

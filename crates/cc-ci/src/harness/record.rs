@@ -49,7 +49,7 @@ impl Recorder {
             stage,
             lane,
             started: clock::now(),
-            clock: Instant::now(),
+            clock: clock::monotonic(),
             steps: Vec::new(),
             tests: Vec::new(),
             log: LogFile::open(&dir.join("logs").join(format!("{stage}.log")), redactor),
@@ -79,7 +79,7 @@ impl Recorder {
     /// Begins a step; end it with [`Recorder::done`].
     pub fn step(&mut self, name: &str) -> StepClock {
         self.doing(name.to_owned());
-        StepClock { name: name.to_owned(), started: clock::now(), clock: Instant::now() }
+        StepClock { name: name.to_owned(), started: clock::now(), clock: clock::monotonic() }
     }
 
     /// Ends a step.
@@ -197,7 +197,7 @@ impl StepClock {
     /// A clock for a check that is no step of its own.
     #[must_use]
     pub fn now() -> Self {
-        Self { name: String::new(), started: clock::now(), clock: Instant::now() }
+        Self { name: String::new(), started: clock::now(), clock: clock::monotonic() }
     }
 
     /// When it began.

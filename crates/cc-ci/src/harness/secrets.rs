@@ -21,8 +21,7 @@ pub fn make(spec: &SecretSpec, rule: Option<&SecretRule>) -> Result<SecretValue,
     match rule {
         Some(SecretRule::Fixed(value)) => Ok(value.clone()),
         Some(SecretRule::Random { length, charset }) => {
-            let charset = charset.as_deref().and_then(parse_charset).unwrap_or(Charset::Alnum);
-            Ok(random(*length, charset))
+            Ok(random(*length, charset.as_deref().unwrap_or(Charset::Alnum.alphabet())))
         }
         None if !spec.generate => Err(Box::new(
             Reason::new(
@@ -35,15 +34,15 @@ pub fn make(spec: &SecretSpec, rule: Option<&SecretRule>) -> Result<SecretValue,
             ]),
         )),
         None => Ok(match spec.length {
-            Some(length) => random(length, spec.charset),
+            Some(length) => random(length, spec.charset.alphabet()),
             None => passphrase(),
         }),
     }
 }
 
 /// A random text. Shorter wishes than eight characters are granted: the app asked for them.
-fn random(length: usize, charset: Charset) -> SecretValue {
-    let alphabet: Vec<char> = charset.alphabet().chars().collect();
+fn random(length: usize, alphabet: &str) -> SecretValue {
+    let alphabet: Vec<char> = alphabet.chars().collect();
     let mut rng = rand::rng();
     let length = if length == 0 { MIN_LENGTH } else { length };
     SecretValue::new((0..length).filter_map(|_| alphabet.choose(&mut rng)).collect::<String>())
@@ -58,17 +57,6 @@ fn passphrase() -> SecretValue {
         [CONSONANTS, VOWELS, CONSONANTS, VOWELS, CONSONANTS].iter().filter_map(|set| set.choose(&mut rng)).collect()
     };
     SecretValue::new((0..WORDS).map(|_| word()).collect::<Vec<_>>().join("-"))
-}
-
-fn parse_charset(word: &str) -> Option<Charset> {
-    match word {
-        "hex" => Some(Charset::Hex),
-        "alnum" => Some(Charset::Alnum),
-        "default" => Some(Charset::Default),
-        "special" => Some(Charset::Special),
-        "safespecial" => Some(Charset::SafeSpecial),
-        _ => None,
-    }
 }
 
 /// A random token that marks what this run put into an app: 16 characters `[a-z0-9]`, beginning with a letter.
@@ -106,8 +94,10 @@ mod tests {
         assert_eq!(make(&by_hand, None).expect_err("missing").code, ReasonCode::SecretMissing);
         let fixed = SecretRule::Fixed(SecretValue::new("test-value"));
         assert_eq!(make(&by_hand, Some(&fixed)).expect("given").expose(), "test-value");
-        let random = SecretRule::Random { length: 12, charset: Some("hex".into()) };
-        assert_eq!(make(&by_hand, Some(&random)).expect("given").expose().len(), 12);
+        // The profile gives the characters themselves.
+        let random = SecretRule::Random { length: 200, charset: Some("01".into()) };
+        let made = make(&by_hand, Some(&random)).expect("given");
+        assert!(made.expose().len() == 200 && made.expose().chars().all(|c| "01".contains(c)), "{}", made.expose());
     }
 
     #[test]

@@ -228,7 +228,9 @@ fn bottom_words(run: &Run) -> (String, String, Font) {
             None => (first, format!("Try: {}", reason.remedy), prose),
         };
     }
-    let teardown = if run.clean_teardown {
+    let teardown = if run.was_kept() {
+        "left deployed, as asked".to_owned()
+    } else if run.clean_teardown {
         format!("nothing left on the swarm ({} removed)", words::count(run.teardown.removed, "object"))
     } else {
         format!("left on the swarm: {}", words::count(run.teardown.leftovers.len(), "object"))

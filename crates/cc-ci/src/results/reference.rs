@@ -17,7 +17,7 @@ Times are RFC 3339 in UTC, durations are milliseconds, paths are relative to the
 required is left out where there is nothing to say. Fields may be added without notice; `schema` is raised when a reader
 would have to change.
 
-This page is made by `cc-ci dev reference`; edit the types instead.
+This page is made by `cc-ci dev reference-results`; edit the types instead.
 ";
 
 /// The reference as Markdown.
@@ -129,7 +129,7 @@ mod tests {
         assert!(
             std::fs::read_to_string(path).unwrap_or_default() == markdown(),
             "docs/reference-results.md differs from the types. If that is meant:\n  \
-             cargo run -p cc-ci -- dev reference > docs/reference-results.md"
+             cargo run -p cc-ci -- dev reference-results > docs/reference-results.md"
         );
     }
 

@@ -8,7 +8,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use super::picture::{Picture, PictureError};
 use super::sanitise;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Screenshot;
-use crate::process::{Command, ProcessError, Status};
+use crate::process::{Command, ProcessError, Status, look_up, path_folders};
 
 /// Time that a picture may take, tries on a blank page included.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -107,14 +106,11 @@ pub async fn capture(
 impl Browser {
     /// The first Chromium in `PATH`.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "PATH is where programs are looked for; nothing is handed on")]
     pub fn find() -> Option<Self> {
-        let path = std::env::var_os("PATH")?;
-        let runs = |file: &Path| fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+        let path = path_folders();
         ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
             .iter()
-            .flat_map(|name| std::env::split_paths(&path).map(move |dir| dir.join(name)))
-            .find(|file| runs(file))
+            .find_map(|name| look_up(name, path.iter().map(PathBuf::as_path)))
             .map(|program| Self { program, limit: LIMIT })
     }
 

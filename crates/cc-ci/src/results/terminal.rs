@@ -213,7 +213,9 @@ fn summary(page: &mut Page, run: &Run) {
         (Paint::Plain, &format!("  level {} of 5  {}", run.level, words::duration(run.duration_ms))),
         (Paint::Unsure, if run.flaky { "  flaky" } else { "" }),
     ]);
-    if run.clean_teardown {
+    if run.was_kept() {
+        page.line(&[(Paint::Unsure, &format!("Left deployed, as --keep asked: `cc-ci reap --run {}` removes it.", run.run))]);
+    } else if run.clean_teardown {
         let removed = words::count(run.teardown.removed, "object");
         page.line(&[(Paint::Dim, &format!("Nothing is left on the swarm; {removed} removed."))]);
     } else if run.teardown.leftovers.is_empty() {
@@ -352,6 +354,15 @@ mod tests {
 
         Evidence: /var/lib/cc-ci/runs/rtoues300007
         "#);
+    }
+
+    #[test]
+    fn a_run_that_is_kept_does_not_say_that_nothing_is_left() {
+        let mut run = sample::green();
+        run.teardown = Default::default();
+        let text = table(&run, false, 100);
+        assert!(text.contains(&format!("Left deployed, as --keep asked: `cc-ci reap --run {}`", run.run)), "{text}");
+        assert!(!text.contains("Nothing is left"), "{text}");
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, poli
     for compose in &loaded {
         if normal_version(compose.version.as_deref()) != normal_version(first.as_deref()) {
             let place = Place::new(compose.file.clone(), 1);
-            let message = format!("version {:?} differs from the first file's {:?}, which Docker refuses", compose.version, first);
+            let words = |version: &Option<String>| version.as_ref().map_or_else(|| "no version".to_owned(), |text| format!("version {text:?}"));
+            let message = format!("it has {} and the first file has {}, which Docker refuses", words(&compose.version), words(&first));
             findings.push(Finding::error("C004", &place, message, "write the same version in every file, or in none"));
         }
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod reference;
 mod routes;
 mod rules;
 
 pub(crate) use check::{PROXY, Scope, check};
+pub use reference::reference_markdown;
 pub use rules::Rule;
 
 /// What an operator allows one recipe. The default allows nothing beyond what any recipe may do.
