@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("swarm", "clock domain process"),
     ("git", "process suggest"),
     ("results", "clock domain process"),
+    ("doctor", "domain process state swarm"),
     ("state", "domain env"),
     ("process", "clock"),
     ("domain", ""),
@@ -40,7 +41,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("recipe", "cli harness"),
     ("reqwest", "forge harness http"),
     ("resvg", "results"),
-    ("sqlx", "bridge publish queue store web"),
+    ("sqlx", "publish store"),
 ];
 
 /// What clippy.toml forbids, the text by which it is found, and the one module that wraps it.

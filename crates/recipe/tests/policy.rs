@@ -1,4 +1,4 @@
-//! Every recipe under `fixtures/policy`, judged. A line says what is expected of it in a comment: `# error P001`, `# warn P031`, `# note P050`.
+//! Every recipe under `fixtures/policy`, judged. A line says what is expected of it in a comment: `# error P001`, `# warn P031`, `# note C011`.
 //! The findings must be exactly the marked ones.
 #![allow(clippy::unwrap_used, reason = "a broken fixture should end the test at once")]
 
