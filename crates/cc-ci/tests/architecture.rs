@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("env", ""),
     ("http", ""),
     ("suggest", ""),
-    ("bridge", "clock domain queue results store suggest"),
+    ("bridge", "clock domain forge queue redact results store suggest"),
     ("queue", "clock domain store"),
     ("publish", "clock domain queue results store"),
     ("forge", "bridge clock domain http publish redact"),
@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &str)] = &[
 
 /// A library that only these modules may name.
 const LIBRARIES: &[(&str, &str)] = &[
-    ("axum", "web"),
+    ("axum", "bridge web"),
     ("bollard", "swarm"),
     ("cap_std", "harness"),
     ("clap", "cli domain"),
