@@ -101,10 +101,20 @@ pub fn inventory(host: Option<&str>, run: &str) -> Vec<Object> {
 }
 
 /// Waits for a condition, bounded.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(came(condition), "waited {} s for: {what}", PATIENCE.as_secs());
+}
+
+/// Waits for a condition, bounded; says whether it came.
+pub fn came(mut condition: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "waited {} s for: {what}", PATIENCE.as_secs());
+    loop {
+        if condition() {
+            return true;
+        }
+        if begun.elapsed() >= PATIENCE {
+            return false;
+        }
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }

@@ -61,14 +61,14 @@ impl Sentinel {
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        // In a failed test as well; what cannot be removed shows in the next test of this kind.
+        // In a failed test as well, where a second panic would only hide the first.
         let quiet = |args: &[&str]| run(super::docker_cli().args(args)).exit == 0;
         quiet(&["stack", "rm", &self.name]);
-        let (volume, network) = (format!("{}_data", self.name), format!("{}_inner", self.name));
-        for (kind, name) in [("volume", &volume), ("network", &network)] {
-            let gone = || !quiet(&[kind, "inspect", name]) || quiet(&[kind, "rm", name]) && !quiet(&[kind, "inspect", name]);
-            if !std::thread::panicking() {
-                super::wait_until(&format!("{kind} {name} is gone"), gone);
+        for (kind, part) in [("volume", "data"), ("network", "inner")] {
+            let name = format!("{}_{part}", self.name);
+            let gone = || !quiet(&[kind, "inspect", &name]) || { quiet(&[kind, "rm", &name]); !quiet(&[kind, "inspect", &name]) };
+            if !super::came(gone) && !std::thread::panicking() {
+                panic!("{kind} {name} of the sentinel cannot be removed");
             }
         }
     }
