@@ -24,7 +24,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn comments_since(&self, repo: RepoId, since: Timestamp) -> Result<Vec<Comment>, Error> {
-        let call = Call::get(&["issues", "comments"]).query("since", since.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        let call = Call::get(&["issues", "comments"]).query("since", since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         self.list_in_repo::<wire::Comment, _>(repo, call, |comment| comment.id).await
     }
 

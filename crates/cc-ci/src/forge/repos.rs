@@ -88,7 +88,7 @@ fn contents(method: Method, path: &str) -> Call {
 fn path_below_api(location: &str) -> Option<Vec<String>> {
     let (_, path) = location.split_once("/api/v1/")?;
     let path = path.split(['?', '#']).next()?;
-    let parts: Vec<String> = path.split('/').map(|part| percent_decoded(part)).collect::<Option<_>>()?;
+    let parts: Vec<String> = path.split('/').map(percent_decoded).collect::<Option<_>>()?;
     (parts.len() == 3 && parts.first().is_some_and(|first| first == "repos")).then_some(parts)
 }
 

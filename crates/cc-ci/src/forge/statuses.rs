@@ -42,7 +42,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn combined_status(&self, repo: RepoId, reference: &str) -> Result<CombinedStatus, Error> {
-        let call = Call::get(&["commits", reference, "status"]).query("limit", super::PAGE);
+        let call = Call::get(&["commits", reference, "status"]).query("limit", super::PAGE.to_string());
         let answer = self.in_repo(repo, call).await?;
         let read: wire::Combined = answer.json()?;
         let statuses = wire::all(read.statuses.0).map_err(|lacks| answer.lacking(lacks))?;

@@ -41,7 +41,7 @@ impl Token {
     ///
     /// # Errors
     /// If it is empty or not one word.
-    pub fn new(value: SecretValue) -> Result<Self, TokenError> {
+    pub fn new(value: &SecretValue) -> Result<Self, TokenError> {
         let word = value.expose().trim();
         if word.is_empty() {
             return Err(TokenError::Empty);
@@ -61,7 +61,7 @@ impl Token {
     pub fn from_file(path: &Path) -> Result<Self, TokenError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TokenError::File { path: path.display().to_string(), source })?;
-        Self::new(SecretValue::new(text))
+        Self::new(&SecretValue::new(text))
     }
 
     /// The value, to be masked in what is written and to be handed to git.
@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn one_word_and_never_shown() {
-        let good = Token::new(SecretValue::new("\n abc123 \r\n")).unwrap();
+        let good = Token::new(&SecretValue::new("\n abc123 \r\n")).unwrap();
         assert_eq!(good.value().expose(), "abc123");
         assert_eq!(format!("{good:?} {:?}", good.header()), "Token(***) Sensitive");
         for bad in ["", " \n", "two words", "a\nb", "tök"] {
-            assert!(Token::new(SecretValue::new(bad)).is_err(), "{bad:?}");
+            assert!(Token::new(&SecretValue::new(bad)).is_err(), "{bad:?}");
         }
         let long = "x".repeat(LONGEST + 1);
-        assert!(Token::new(SecretValue::new(long)).is_err());
+        assert!(Token::new(&SecretValue::new(long)).is_err());
     }
 
     #[test]

@@ -50,8 +50,8 @@ impl Call {
         Self::new(Method::GET, path)
     }
 
-    pub(super) fn query(mut self, key: &'static str, value: impl ToString) -> Self {
-        self.query.push((key, value.to_string()));
+    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((key, value.into()));
         self
     }
 
@@ -209,7 +209,8 @@ impl Transport {
                 if page > MAX_PAGES {
                     return Err(Error::new(ErrorKind::AnswerTooLarge, &call.name(), "the list has no end"));
                 }
-                let answer = self.send(&call.clone().query("page", page).query("limit", limit)).await?;
+                let answer =
+                    self.send(&call.clone().query("page", page.to_string()).query("limit", limit.to_string())).await?;
                 let entries = answer.list::<W>()?;
                 let before = seen.len();
                 let none = entries.is_empty();
@@ -291,7 +292,7 @@ mod tests {
     use crate::redact::SecretValue;
 
     fn transport(base: &str) -> Result<Transport, String> {
-        let token = Token::new(SecretValue::new("0123456789012345678901234567890123456789")).unwrap();
+        let token = Token::new(&SecretValue::new("0123456789012345678901234567890123456789")).unwrap();
         Transport::new(base, token, Duration::from_secs(1))
     }
 

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 
 fn client_with(base: &str, token: &str, timeout: Duration) -> Client {
     let clock = cc_ci::clock::SystemClock::shared();
-    let token = Token::new(SecretValue::new(token)).unwrap();
+    let token = Token::new(&SecretValue::new(token)).unwrap();
     Client::new(Settings { base_url: base.to_owned(), token, timeout, clock }).unwrap()
 }
 

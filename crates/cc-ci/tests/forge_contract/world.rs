@@ -192,7 +192,7 @@ impl<'w> Stage<'w> {
     pub(crate) fn client(&self, token: &str) -> Client {
         let settings = Settings {
             base_url: self.world.base().to_owned(),
-            token: Token::new(SecretValue::new(token)).unwrap(),
+            token: Token::new(&SecretValue::new(token)).unwrap(),
             timeout: Duration::from_secs(30),
             clock: self.clock.clone(),
         };
