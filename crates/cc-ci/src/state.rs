@@ -3,12 +3,14 @@
 //! A run holds a lock on a file of its own for as long as its process lives; the kernel lets go of it however the process ends.
 //! That is how `cc-ci reap` tells a run that is going on from one that was killed: by trying the lock, not by asking a pid.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::domain::RunId;
 use crate::env;
+use crate::swarm::{LABEL_STATE, Object};
 
 /// The folders of this host.
 #[derive(Debug, Clone)]
@@ -104,6 +106,16 @@ impl State {
         }
     }
 
+    /// Which runs of an inventory are alive: their lock is looked for here and in every state folder that their objects name.
+    #[must_use]
+    pub fn live_among(&self, inventory: &[Object]) -> BTreeSet<RunId> {
+        let claims = inventory.iter().filter(|object| {
+            let elsewhere = object.labels.get(LABEL_STATE).map(|root| Self::at(root.as_str()));
+            self.is_live(&object.run) || elsewhere.is_some_and(|state| state.is_live(&object.run))
+        });
+        claims.map(|object| object.run.clone()).collect()
+    }
+
     /// Forgets the lock file of a run that is dead and whose leftovers are gone.
     pub fn forget(&self, run: &RunId) {
         if !self.is_live(run) {
@@ -130,6 +142,28 @@ impl Drop for RunLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_another_state_folder_is_alive_too() {
+        let (here, there) = (tempfile::tempdir().expect("tempdir"), tempfile::tempdir().expect("tempdir"));
+        let (ours, theirs) = (State::at(here.path()), State::at(there.path()));
+        let (alive, dead) = (RunId::new(1_795_000_000, 1), RunId::new(1_795_000_000, 2));
+        let object = |run: &RunId| Object {
+            kind: crate::swarm::Kind::Service,
+            id: "x".into(),
+            name: "x".into(),
+            run: run.clone(),
+            stack: None,
+            labels: [(LABEL_STATE.to_owned(), there.path().display().to_string())].into(),
+            anonymous_volumes: Vec::new(),
+            task_state: None,
+        };
+        let lock = theirs.lock(&alive).expect("free");
+        let inventory = [object(&alive), object(&dead)];
+        assert_eq!(ours.live_among(&inventory), [alive.clone()].into());
+        drop(lock);
+        assert!(ours.live_among(&inventory).is_empty());
+    }
 
     #[test]
     fn a_lock_is_live_while_it_is_held() {

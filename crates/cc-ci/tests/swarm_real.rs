@@ -126,8 +126,8 @@ async fn a_stack_comes_up_is_used_wiped_and_removed() {
     let watch = engine.watch(&bench.run, move |line| kept.lock().expect("lines").push(line.clone()));
 
     let secret = format!("{stack}_pw_v1");
-    let id = engine.create_secret(stack, &secret, b"sesame").await.expect("a secret");
-    assert_eq!(engine.create_secret(stack, &secret, b"other").await.expect("the same"), id, "idempotent");
+    let id = engine.create_secret(stack, &secret, b"sesame", &Default::default()).await.expect("a secret");
+    assert_eq!(engine.create_secret(stack, &secret, b"other", &Default::default()).await.expect("the same"), id, "idempotent");
 
     let config = bench.folder.path().join("conf");
     std::fs::write(&config, "x=1\n").expect("written");

@@ -33,7 +33,9 @@ pub(super) async fn run(args: ReapArgs, context: Context) -> Outcome {
     engine.facts().await.map_err(|error| Failure::error(error.to_string()))?;
     let error = |error: crate::swarm::EngineError| Failure::error(error.to_string());
     let scope = args.run.clone().map_or(Scope::AllOfCcCi, Scope::Run);
-    let plan = plan_reap(&engine.inventory(&scope).await.map_err(error)?, |run| state.is_live(run));
+    let inventory = engine.inventory(&scope).await.map_err(error)?;
+    let live = state.live_among(&inventory);
+    let plan = plan_reap(&inventory, |run| live.contains(run));
     let mut reaped = Vec::new();
     let mut clean = true;
     for (run, objects) in &plan.dead {

@@ -111,7 +111,8 @@ async fn swarm_checks(engine: &Engine, facts: &EngineFacts, state: &State, check
     }
     match engine.inventory(&Scope::AllOfCcCi).await {
         Ok(inventory) => {
-            let plan = plan_reap(&inventory, |run| state.is_live(run));
+            let live = state.live_among(&inventory);
+            let plan = plan_reap(&inventory, |run| live.contains(run));
             checks.push(leftovers(plan.dead.len(), plan.dead.values().sum(), plan.live.len()));
         }
         Err(error) => checks.push(Check::new("leftovers", Health::Warning, error.to_string(), "")),

@@ -203,7 +203,7 @@ impl Instance {
             }
             self.shared
                 .engine
-                .create_secret(&self.stack, &spec.name, value.expose().as_bytes())
+                .create_secret(&self.stack, &spec.name, value.expose().as_bytes(), &self.shared.run_labels())
                 .await
                 .map_err(|error| reasons::secret(&error))?;
             self.made_secrets.insert(spec.name.clone());

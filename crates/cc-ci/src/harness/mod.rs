@@ -126,6 +126,7 @@ pub async fn run(request: &Request, prepared: Prepared, host: Host) -> Result<Fi
         recipe: prepared.recipe.clone(),
         dir: dir.clone(),
         work: work.path().to_owned(),
+        state_root: state.root().to_owned(),
         engine,
         facts,
         watch: Arc::new(watch),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::analysis;
 use crate::domain::{Reason, ReasonCode, RunId};
 use crate::redact::{Redactor, SecretValue};
-use crate::swarm::{Engine, EngineFacts, EngineWatch, LABEL_RUN, NotConverged, Sampler};
+use crate::swarm::{Engine, EngineFacts, EngineWatch, LABEL_RUN, LABEL_STATE, NotConverged, Sampler};
 
 use super::events::{Event, Reporter};
 use super::hurl::Hurl;
@@ -37,6 +37,8 @@ pub struct Shared {
     pub dir: PathBuf,
     /// Folder for what is no evidence: restic's repository, volumes on their way. Removed at the end.
     pub work: PathBuf,
+    /// Folder where the lock of the run is, for whoever asks whether it is alive.
+    pub state_root: PathBuf,
     /// The engine.
     pub engine: Engine,
     /// What it is.
@@ -87,7 +89,10 @@ impl Shared {
     /// Labels on everything that is made.
     #[must_use]
     pub fn run_labels(&self) -> Labels {
-        Labels::from([(LABEL_RUN.to_owned(), self.run.to_string())])
+        Labels::from([
+            (LABEL_RUN.to_owned(), self.run.to_string()),
+            (LABEL_STATE.to_owned(), self.state_root.display().to_string()),
+        ])
     }
 
     /// Notes something that should be known and changes no verdict. Said once.

@@ -96,10 +96,21 @@ impl Engine {
     }
 }
 
+/// Words of an engine that is not there, or whose swarm is not ready after a start.
+const AWAY: [&str; 7] = [
+    "cannot connect to the docker daemon",
+    "error during connect",
+    "does not have a leader",
+    "this node is not a swarm manager",
+    "code = unavailable",
+    "code = deadlineexceeded",
+    "context deadline exceeded",
+];
+
 fn classify(stderr: &str) -> DeployError {
     let message = last_words(stderr);
     let lower = message.to_ascii_lowercase();
-    if lower.contains("cannot connect to the docker daemon") || lower.contains("error during connect") {
+    if AWAY.iter().any(|words| lower.contains(words)) {
         return DeployError::EngineGone { message };
     }
     DeployError::Refused { cause: refusal(&message, &lower), message }
@@ -232,6 +243,14 @@ mod tests {
         }
         let gone = classify("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?");
         assert!(matches!(gone, DeployError::EngineGone { .. }), "{gone:?}");
+        for words in [
+            "Error response from daemon: rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online.",
+            "This node is not a swarm manager. Use \"docker swarm init\" to connect this node to swarm and try again.",
+            "Error response from daemon: rpc error: code = Unavailable desc = connection error",
+            "context deadline exceeded",
+        ] {
+            assert!(matches!(classify(words), DeployError::EngineGone { .. }), "{words}");
+        }
         assert!(classify("").to_string().contains("without a word"));
     }
 }

@@ -55,6 +55,9 @@ pub use wait::{Converged, NotConverged};
 /// Label that every object of a run carries; its value is the run's id.
 pub const LABEL_RUN: &str = "cc-ci.run";
 
+/// Label with the state folder of the cc-ci that made the object: that is where the lock of its run is.
+pub const LABEL_STATE: &str = "cc-ci.state";
+
 /// Label that `docker stack deploy` puts on everything of a stack; its value is the stack's name.
 pub const LABEL_NAMESPACE: &str = "com.docker.stack.namespace";
 

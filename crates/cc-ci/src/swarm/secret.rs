@@ -2,7 +2,7 @@
 //!
 //! Never reads a value back, and never reuses a secret of another run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use bollard::models::SecretSpec;
@@ -55,16 +55,23 @@ pub enum SecretError {
 }
 
 impl Engine {
-    /// Creates a secret for the stack and returns its id. A secret of the same name from the same run is taken as it is:
+    /// Creates a secret for the stack and returns its id. `more_labels` come on top of stack and run. A secret of the same name from the same run is taken as it is:
     /// secrets are immutable, and a second lane or a redeploy must see the same value.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub async fn create_secret(&self, stack: &StackName, name: &str, value: &[u8]) -> Result<String, SecretError> {
+    pub async fn create_secret(
+        &self,
+        stack: &StackName,
+        name: &str,
+        value: &[u8],
+        more_labels: &BTreeMap<String, String>,
+    ) -> Result<String, SecretError> {
         check(stack, name, value.len())?;
         let data = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(value));
         let run = run_of(stack);
-        let mut labels = HashMap::from([(LABEL_NAMESPACE.to_owned(), stack.as_str().to_owned())]);
+        let mut labels: HashMap<String, String> = more_labels.clone().into_iter().collect();
+        labels.extend([(LABEL_NAMESPACE.to_owned(), stack.as_str().to_owned())]);
         labels.extend(run.as_ref().map(|run| (LABEL_RUN.to_owned(), run.to_string())));
         let spec = SecretSpec {
             name: Some(name.to_owned()),

@@ -285,7 +285,7 @@ impl Judge<'_, '_> {
     fn labels<'l>(&mut self, keys: impl Iterator<Item = &'l String>, place: impl Fn(&str) -> Place) {
         for key in keys {
             let lower = key.to_ascii_lowercase();
-            if lower.starts_with("com.docker.") || lower.starts_with("io.docker.") || lower.starts_with("org.dockerproject.") {
+            if lower.starts_with("com.docker.") || lower.starts_with("io.docker.") || lower.starts_with("org.dockerproject.") || lower.starts_with("cc-ci.") {
                 self.refuse(Rule::ReservedLabel, &place(key), &format!("label {key}"));
             }
         }

@@ -216,7 +216,7 @@ impl Rule {
             Rule::HealthInterval => Text("P048", "a shorter interval would keep the node busy; it was raised", "nothing to do"),
             Rule::UnknownKey => Text("P049", "a key that is not known is not deployed", "is it spelled right? Keys of your own start with x-"),
             Rule::OverlayImage => Text("P051", "an overlay that chooses the image would test something else than the recipe", "change the image in the recipe"),
-            Rule::ReservedLabel => Text("P052", "labels of the engine decide what belongs to which stack", "use a name of your own"),
+            Rule::ReservedLabel => Text("P052", "labels of the engine and of cc-ci decide what belongs to which stack and run", "use a name of your own"),
             Rule::BackupPath => Text("P053", "a backup path must stay inside its volume", "write a relative path without `..`"),
             Rule::MountType => Text("P054", "only named volumes and tmpfs are mounted", "use type: volume or type: tmpfs"),
             Rule::OomScore => Text("P055", "the kernel would end other processes of the host first", NEVER),
