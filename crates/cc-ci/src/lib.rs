@@ -22,3 +22,4 @@ pub mod state;
 pub mod store;
 mod suggest;
 pub mod swarm;
+pub mod web;

@@ -15,7 +15,7 @@ pub mod schema;
 pub mod screenshot;
 mod svg;
 pub mod terminal;
-mod words;
+pub mod words;
 mod write;
 
 #[cfg(test)]

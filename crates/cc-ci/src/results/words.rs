@@ -3,7 +3,7 @@
 use crate::domain::{Run, StageResult, StageStatus, TestStatus, Verdict};
 
 /// The mark of a stage's status. Every status has a shape of its own, so colour is never needed to tell them apart.
-pub(super) fn stage_mark(status: StageStatus) -> &'static str {
+pub fn stage_mark(status: StageStatus) -> &'static str {
     match status {
         StageStatus::Pass => "✔",
         StageStatus::Fail => "✘",
@@ -14,7 +14,7 @@ pub(super) fn stage_mark(status: StageStatus) -> &'static str {
 }
 
 /// The mark of a verdict.
-pub(super) fn verdict_mark(verdict: Verdict) -> &'static str {
+pub fn verdict_mark(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Green => "✔",
         Verdict::Red => "✘",
@@ -24,7 +24,7 @@ pub(super) fn verdict_mark(verdict: Verdict) -> &'static str {
 }
 
 /// A duration for people: `840 ms`, `12.3 s`, `2m 05s`, `1h 02m`.
-pub(super) fn duration(ms: u64) -> String {
+pub fn duration(ms: u64) -> String {
     match ms {
         0..=999 => format!("{ms} ms"),
         1_000..=59_949 => format!("{}.{} s", (ms + 50) / 1_000, (ms + 50) % 1_000 / 100),
@@ -40,17 +40,17 @@ pub(super) fn duration(ms: u64) -> String {
 }
 
 /// `1 check`, `3 checks`.
-pub(super) fn count(n: usize, one: &str) -> String {
+pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 /// The first twelve characters of a commit.
-pub(super) fn short(commit: &str) -> &str {
+pub fn short(commit: &str) -> &str {
     commit.char_indices().nth(12).map_or(commit, |(at, _)| &commit[..at])
 }
 
 /// What stands for a stage's tests: `5 checks`, `3 of 5 checks hold, 1 flaky`. Empty if it made none.
-pub(super) fn checks(result: &StageResult) -> String {
+pub fn checks(result: &StageResult) -> String {
     let all = result.tests.len();
     if all == 0 {
         return String::new();
@@ -65,7 +65,7 @@ pub(super) fn checks(result: &StageResult) -> String {
 }
 
 /// The stage that decided a bad verdict: the first that failed by the commit's fault, else the first that could not be judged.
-pub(super) fn decisive(run: &Run) -> Option<&StageResult> {
+pub fn decisive(run: &Run) -> Option<&StageResult> {
     let blames = |r: &&StageResult| {
         r.status == StageStatus::Fail && r.reason.as_ref().is_none_or(|reason| reason.fault.blames_commit())
     };
@@ -76,7 +76,7 @@ pub(super) fn decisive(run: &Run) -> Option<&StageResult> {
 }
 
 /// `1.2.0+3.4 (0123456789ab)`, or the commit alone.
-pub(super) fn version_and_commit(version: Option<&str>, commit: &str) -> String {
+pub fn version_and_commit(version: Option<&str>, commit: &str) -> String {
     match version {
         Some(version) if !version.is_empty() => format!("{version} ({})", short(commit)),
         _ => short(commit).to_owned(),

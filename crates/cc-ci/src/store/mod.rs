@@ -31,6 +31,7 @@ pub mod runs;
 pub mod schema;
 pub mod stage_rows;
 pub mod triggers;
+pub mod views;
 
 /// How long a connection waits for another *process* (the command line, a backup) that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

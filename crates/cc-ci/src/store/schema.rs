@@ -35,6 +35,11 @@ pub const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0003_outbox.sql"),
         sample: include_str!("../../migrations/samples/0003.sql"),
     },
+    Step {
+        name: "0004_pages",
+        sql: include_str!("../../migrations/0004_pages.sql"),
+        sample: include_str!("../../migrations/samples/0004.sql"),
+    },
 ];
 
 /// The number of steps that the database has seen.
