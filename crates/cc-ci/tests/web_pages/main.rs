@@ -1,0 +1,10 @@
+//! The results pages, over real HTTP on loopback, on made-up history: who may what, what hostile runs can do, the live
+//! log, and what a browser makes of it with and without JavaScript.
+
+mod access;
+mod api;
+mod browser;
+mod content;
+mod live;
+mod login;
+mod support;
