@@ -32,7 +32,13 @@
   source.addEventListener("line", function (event) {
     var told = JSON.parse(event.data);
     var stage = stageOf(told.stage);
-    if (stage) add(stage, told.text);
+    if (!stage) return;
+    add(stage, told.text);
+    var mark = stage.querySelector("[data-mark]");
+    if (mark.textContent.indexOf("to come") >= 0) {
+      mark.textContent = "▶ running";
+      mark.className = "mark busy";
+    }
   });
   source.addEventListener("stage", function (event) {
     var told = JSON.parse(event.data);

@@ -153,15 +153,13 @@ pub async fn recipe(
     .await?;
     let version = match judged.first() {
         None => None,
-        Some(run) => {
-            sqlx::query_scalar::<_, Option<String>>(
-                "SELECT json_extract(run, '$.recipe.version') FROM results WHERE run_number = $1",
-            )
-            .bind(run.number)
-            .fetch_optional(&mut *connection)
-            .await?
-            .flatten()
-        }
+        Some(run) => sqlx::query_scalar::<_, Option<String>>(
+            "SELECT json_extract(run, '$.recipe.version') FROM results WHERE run_number = $1",
+        )
+        .bind(run.number)
+        .fetch_optional(&mut *connection)
+        .await?
+        .flatten(),
     };
     let target = target.as_ref().map(read).transpose()?;
     Ok(Some(RecipeView { newest, judged, target, version }))

@@ -77,12 +77,14 @@ fn kind_of(run: &RunRow) -> BadgeKind {
 fn badge_answer(kind: BadgeKind, headers: &HeaderMap) -> Response {
     let svg = badge::svg(kind, "cc-ci");
     let tag = format!("\"{}\"", hex::encode(&Sha256::digest(svg.as_bytes())[..8]));
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|list| list.split(',').any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*"));
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { ([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response() };
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|list| {
+        list.split(',').any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*")
+    });
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response()
+    };
     let fixed = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         fixed.insert(header::ETAG, tag);
@@ -132,7 +134,11 @@ pub(super) async fn artifact(
         return Ok(file_answer(kind.mime, download, Body::from(text)));
     }
     let runs_dir = state.runs_dir.clone();
-    let file = tokio::task::spawn_blocking(move || open(&runs_dir, &run_id, &listed)).await.ok().flatten().ok_or_else(missing)?;
+    let file = tokio::task::spawn_blocking(move || open(&runs_dir, &run_id, &listed))
+        .await
+        .ok()
+        .flatten()
+        .ok_or_else(missing)?;
     Ok(file_answer(kind.mime, download, Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file)))))
 }
 
@@ -169,16 +175,15 @@ fn kind(path: &str) -> Kind {
 /// The last part of a path, with nothing in it that a header or a file system would take amiss.
 fn file_name(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
-        .collect();
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' }).collect();
     let plain = plain.trim_start_matches('.').to_owned();
     if plain.is_empty() { "file".to_owned() } else { plain }
 }
 
 fn file_answer(mime: &'static str, download: Option<String>, body: Body) -> Response {
-    let mut response = ([(header::CONTENT_TYPE, mime), (header::CONTENT_SECURITY_POLICY, CSP_FILE)], body).into_response();
+    let mut response =
+        ([(header::CONTENT_TYPE, mime), (header::CONTENT_SECURITY_POLICY, CSP_FILE)], body).into_response();
     let how = download.map_or_else(|| "inline".to_owned(), |name| format!("attachment; filename=\"{name}\""));
     if let Ok(how) = HeaderValue::from_str(&how) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, how);

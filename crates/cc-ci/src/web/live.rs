@@ -281,7 +281,8 @@ impl Viewing {
         let more = events.len() == 500;
         for event in events {
             self.cursor.event = event.id;
-            let data = json!({ "kind": view::line(&event.kind), "attempt": event.attempt, "body": view::block(&event.body) });
+            let data =
+                json!({ "kind": view::line(&event.kind), "attempt": event.attempt, "body": view::block(&event.body) });
             self.send("told", &data).await?;
         }
         let progress = if over { String::new() } else { view::line(&run.progress) };

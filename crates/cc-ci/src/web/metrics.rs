@@ -11,8 +11,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -51,9 +51,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("ccci");
         let requests = Family::<Asked, Counter>::default();
         registry.register("http_requests", "Requests that were answered", requests.clone());
-        let seconds = Family::<OfRoute, Histogram>::new_with_constructor(|| {
-            Histogram::new(exponential_buckets(0.001, 2.0, 14))
-        });
+        let seconds =
+            Family::<OfRoute, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14)));
         registry.register("http_request_seconds", "Time until the answer began", seconds.clone());
         let viewers = Gauge::default();
         registry.register("live_viewers", "Live logs that are being watched", viewers.clone());
@@ -96,11 +95,7 @@ pub(super) async fn serve(State(state): State<WebState>) -> Result<Response, Web
     text.push_str("# HELP ccci_runs_finished How runs ended.\n# TYPE ccci_runs_finished counter\n");
     for end in ends {
         let (outcome, verdict) = (word(&end.outcome), word(&end.verdict));
-        let _ = writeln!(
-            text,
-            "ccci_runs_finished_total{{outcome=\"{outcome}\",verdict=\"{verdict}\"}} {}",
-            end.runs
-        );
+        let _ = writeln!(text, "ccci_runs_finished_total{{outcome=\"{outcome}\",verdict=\"{verdict}\"}} {}", end.runs);
     }
     encode(&mut text, &state.metrics.registry).map_err(|error| WebError::Internal(error.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -63,7 +63,9 @@ fn answer(route: &Route, generator: &mut SchemaGenerator) -> Option<(&'static st
         ("GET", "/api/v1/runs") => ("Runs, newest first", json(reference::<RunsJson>(generator))),
         ("POST", "/api/v1/runs") => ("Asks for a run", json(reference::<DoneJson>(generator))),
         ("GET", "/api/v1/runs/{id}") => ("One run, by number or run id", json(reference::<RunDetail>(generator))),
-        ("GET", "/api/v1/runs/{id}/results") => ("The record of a run: results.json", json(reference::<Run>(generator))),
+        ("GET", "/api/v1/runs/{id}/results") => {
+            ("The record of a run: results.json", json(reference::<Run>(generator)))
+        }
         ("POST", "/api/v1/runs/{id}/cancel") => ("Cancels a run", json(reference::<DoneJson>(generator))),
         ("POST", "/api/v1/runs/{id}/rerun") => ("Tests the same again", json(reference::<DoneJson>(generator))),
         ("GET", "/api/v1/queue") => ("What runs and what waits", json(reference::<QueueJson>(generator))),

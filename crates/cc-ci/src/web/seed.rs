@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
     BaseInfo, EngineInfo, FileRef, HostLoad, ImageInfo, PolicyFinding, Pressure, Reason, ReasonCode, RecipeInfo, Run,
-    RunId, SCHEMA_VERSION, Screenshot, SecretScan, Stage, StageResult, StageStatus, Step, SuiteInfo, Teardown, TestCase,
-    TestKind, TestStatus, Verdict, level, verdict,
+    RunId, SCHEMA_VERSION, Screenshot, SecretScan, Stage, StageResult, StageStatus, Step, SuiteInfo, Teardown,
+    TestCase, TestKind, TestStatus, Verdict, level, verdict,
 };
+use crate::results::card;
 use crate::store::attempts::{self, AttemptEnding};
 use crate::store::leases::{self, Ending, NewLease};
 use crate::store::runs::{self, NewRun, Outcome};
@@ -42,12 +43,7 @@ const BATCH: usize = 500;
 ///
 /// # Errors
 /// If the database fails, or a file cannot be written (as an IO error of the database).
-pub async fn seed(
-    store: &Store,
-    runs: usize,
-    now: Timestamp,
-    runs_dir: Option<&Path>,
-) -> Result<i64, StoreError> {
+pub async fn seed(store: &Store, runs: usize, now: Timestamp, runs_dir: Option<&Path>) -> Result<i64, StoreError> {
     let apart = SignedDuration::from_mins(97);
     let mut done = 0;
     while done < runs {
@@ -55,7 +51,7 @@ pub async fn seed(
         for at in done..runs.min(done + BATCH) {
             let left = i32::try_from(runs - at).unwrap_or(i32::MAX);
             let began = now - apart.saturating_mul(left);
-            let files = runs_dir.filter(|_| runs - at <= 24);
+            let files = runs_dir.filter(|_| runs - at <= 12);
             finished(&mut write, at, began, files).await?;
         }
         write.commit().await?;
@@ -101,7 +97,12 @@ fn chance(at: usize, salt: u64) -> u64 {
     (x ^ (x >> 32)) % 100
 }
 
-async fn begin(write: &mut Write, at: usize, queued: Timestamp, began: Timestamp) -> Result<(i64, NewLease), StoreError> {
+async fn begin(
+    write: &mut Write,
+    at: usize,
+    queued: Timestamp,
+    began: Timestamp,
+) -> Result<(i64, NewLease), StoreError> {
     let new = what(at);
     let number = runs::insert(write, &new, queued).await?;
     let trigger = NewTrigger {
@@ -139,17 +140,17 @@ async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&P
         2 => (Outcome::Overdue, AttemptEnding::Overdue),
         _ => (Outcome::Judged, AttemptEnding::Judged),
     };
-    let record = record(at, &lease.run_id, began);
+    let mut record = record(at, &lease.run_id, began);
     let end = began + SignedDuration::from_millis(i64::try_from(record.duration_ms).unwrap_or(0));
     let judged = outcome == Outcome::Judged;
     if judged {
+        if let Some(dir) = dir {
+            files(&mut record, dir).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
+        }
         for stage in &record.stages {
             stage_rows::insert(write, number, &lease.token, stage, end).await?;
         }
         results::put(write, number, 1, &record, end).await?;
-        if let Some(dir) = dir {
-            files(&record, dir).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
-        }
     }
     let ending = Ending {
         outcome,
@@ -175,14 +176,24 @@ async fn open(write: &mut Write, first: usize, now: Timestamp, dir: Option<&Path
     take(write, number, &lease, began).await?;
     let done = stage(first, Stage::Install, began, 1_200, 14_300, StageStatus::Pass);
     stage_rows::insert(write, number, &lease.token, &done, now).await?;
-    leases::extend(write, number, &lease.token, "upgrade: waiting for 2 of 3 services", now + SignedDuration::from_mins(5)).await?;
+    leases::extend(
+        write,
+        number,
+        &lease.token,
+        "upgrade: waiting for 2 of 3 services",
+        now + SignedDuration::from_mins(5),
+    )
+    .await?;
     events::append(write, number, 1, "stage", r#"{"stage":"install","status":"pass"}"#, now).await?;
     if let Some(dir) = dir {
         let logs = dir.join(lease.run_id.as_str()).join("logs");
         let write_logs = || -> std::io::Result<()> {
             std::fs::create_dir_all(&logs)?;
             std::fs::write(logs.join("install.log"), log_text(Stage::Install))?;
-            std::fs::write(logs.join("upgrade.log"), "08:12:20.104  deploy 3.4.0+1.24.5\n08:12:31.870  3 services, 2 to go\n")
+            std::fs::write(
+                logs.join("upgrade.log"),
+                "08:12:20.104  deploy 3.4.0+1.24.5\n08:12:31.870  3 services, 2 to go\n",
+            )
         };
         write_logs().map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
     }
@@ -201,15 +212,19 @@ fn stage(at: usize, stage: Stage, start: Timestamp, from: i64, took: i64, status
     result.duration_ms = u64::try_from(took).ok();
     let third = u64::try_from(took / 3).unwrap_or(0);
     let later = |part: i64| began + SignedDuration::from_millis(took / 3 * part);
-    result.steps = [("deploy", "3 services", 0), ("converge", "all tasks run", 1), ("probe", "http://app.ccci.test/ answered 200", 2)]
-        .map(|(name, detail, part)| Step {
-            name: name.into(),
-            started: later(part),
-            duration_ms: third,
-            detail: detail.into(),
-            ok: status == StageStatus::Pass || part < 2,
-        })
-        .into();
+    result.steps = [
+        ("deploy", "3 services", 0),
+        ("converge", "all tasks run", 1),
+        ("probe", "http://app.ccci.test/ answered 200", 2),
+    ]
+    .map(|(name, detail, part)| Step {
+        name: name.into(),
+        started: later(part),
+        duration_ms: third,
+        detail: detail.into(),
+        ok: status == StageStatus::Pass || part < 2,
+    })
+    .into();
     let test = |name: &str, kind, good| TestCase {
         name: name.into(),
         kind,
@@ -218,7 +233,11 @@ fn stage(at: usize, stage: Stage, start: Timestamp, from: i64, took: i64, status
         duration_ms: 180,
         attempts: if good && chance(at, 9) < 4 { 2 } else { 1 },
         assertions: (kind == TestKind::Hurl).then_some(6),
-        message: if good { String::new() } else { "custom/20-login.hurl:14: status\n   expected 200\n   actual   502".into() },
+        message: if good {
+            String::new()
+        } else {
+            "custom/20-login.hurl:14: status\n   expected 200\n   actual   502".into()
+        },
     };
     let good = status == StageStatus::Pass;
     result.tests = match stage {
@@ -280,7 +299,8 @@ fn record(at: usize, run: &RunId, began: Timestamp) -> Run {
         match status {
             StageStatus::Fail => result.reason = Some(bad_reason(name)),
             StageStatus::Inconclusive => {
-                result.reason = Some(Reason::new(ReasonCode::AddressesExhausted, "all tasks of 2 services stayed New for 30 s"));
+                result.reason =
+                    Some(Reason::new(ReasonCode::AddressesExhausted, "all tasks of 2 services stayed New for 30 s"));
             }
             StageStatus::Pass | StageStatus::NotApplicable | StageStatus::NotRun => {}
         }
@@ -372,11 +392,17 @@ fn record(at: usize, run: &RunId, began: Timestamp) -> Run {
     }
 }
 
-fn files(record: &Run, dir: &Path) -> std::io::Result<()> {
+/// Writes what the record lists, with the card in the place of a screenshot.
+fn files(record: &mut Run, dir: &Path) -> std::io::Result<()> {
     let folder = dir.join(record.run.as_str());
     std::fs::create_dir_all(folder.join("logs"))?;
     for stage in Stage::ALL {
         std::fs::write(folder.join(format!("logs/{stage}.log")), log_text(stage))?;
+    }
+    if let Ok(picture) = crate::results::to_png(&card::svg(record), 1.0) {
+        std::fs::write(folder.join("summary.png"), &picture)?;
+        let bytes = picture.len() as u64;
+        record.files.push(FileRef { path: "summary.png".into(), bytes, about: "summary card".into() });
     }
     std::fs::write(folder.join("compose.yml"), "services:\n  app:\n    image: example\n")
 }
@@ -384,7 +410,13 @@ fn files(record: &Run, dir: &Path) -> std::io::Result<()> {
 fn log_text(stage: Stage) -> String {
     let mut text = format!("08:12:03.250  {stage}: begins\n");
     for line in 0..40 {
-        text.push_str(&format!("08:12:{:02}.{:03}  app.1 | GET /health {} in {} ms\n", 4 + line, line * 23 % 1000, 200, 3 + line % 9));
+        text.push_str(&format!(
+            "08:12:{:02}.{:03}  app.1 | GET /health {} in {} ms\n",
+            4 + line,
+            line * 23 % 1000,
+            200,
+            3 + line % 9
+        ));
     }
     text.push_str(&format!("08:12:48.001  {stage}: ends\n"));
     text

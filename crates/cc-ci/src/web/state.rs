@@ -88,12 +88,8 @@ pub trait ForgeLogin: Send + Sync {
     /// Where the browser is sent. `challenge` is the S256 code challenge.
     fn authorize_url(&self, state: &str, challenge: &str, callback: &Url) -> String;
     /// Exchanges the code for the account that it stands for; the error is a sentence for the person.
-    fn exchange<'a>(
-        &'a self,
-        code: &'a str,
-        verifier: &'a str,
-        callback: &'a Url,
-    ) -> Later<'a, Result<Person, String>>;
+    fn exchange<'a>(&'a self, code: &'a str, verifier: &'a str, callback: &'a Url)
+    -> Later<'a, Result<Person, String>>;
 }
 
 /// What a token allows.

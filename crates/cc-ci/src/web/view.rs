@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        for (n, want) in [(0, "0 B"), (999, "999 B"), (1_234, "1.2 kB"), (18_000_000, "18.0 MB"), (u64::MAX, "18446744073.7 GB")] {
+        for (n, want) in
+            [(0, "0 B"), (999, "999 B"), (1_234, "1.2 kB"), (18_000_000, "18.0 MB"), (u64::MAX, "18446744073.7 GB")]
+        {
             assert_eq!(bytes(n), want);
         }
     }

@@ -58,12 +58,17 @@ async fn nothing_but_an_acting_login_may_act() {
             let answer = ask(&served, route.method, route.path, header).await;
             assert_eq!(answer.status, want, "{route:?} {header:?}");
         }
-        for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
-            let request = served.request(Method::POST, &address(route.path)).header("cookie", &actor).header(name, value);
+        for (name, value) in [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")]
+        {
+            let request =
+                served.request(Method::POST, &address(route.path)).header("cookie", &actor).header(name, value);
             let answer = read(form(request, &format!("form={token}&recipe=gitea"))).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{route:?} {name}: {value}");
         }
-        let other = form(served.request(Method::POST, &address(route.path)).header("cookie", &actor), "form=other&recipe=gitea");
+        let other = form(
+            served.request(Method::POST, &address(route.path)).header("cookie", &actor),
+            "form=other&recipe=gitea",
+        );
         assert_eq!(read(other).await.status, StatusCode::FORBIDDEN, "{route:?}");
     }
     assert!(served.actions.wishes.lock().unwrap().is_empty());
@@ -93,7 +98,8 @@ async fn buttons_and_tokens_act() {
     let answer = read(api("/api/v1/runs").header("content-type", "application/json").body(body)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     assert_eq!(served.actions.wishes.lock().unwrap()[1].pull, Some(3));
-    let answer = read(api("/api/v1/runs").header("content-type", "application/json").body(r#"{"recipe":"nothing"}"#)).await;
+    let answer =
+        read(api("/api/v1/runs").header("content-type", "application/json").body(r#"{"recipe":"nothing"}"#)).await;
     assert_eq!((answer.status, answer.json()["status"].as_i64()), (StatusCode::NOT_FOUND, Some(404)));
     let answer = read(api("/api/v1/runs").header("content-type", "application/json").body("{")).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -106,7 +112,9 @@ async fn every_answer_has_the_headers_that_keep_it_harmless() {
     let served = served().await;
     let newest = served.newest_judged().await;
     for route in routes().iter().filter(|route| route.method == "GET" && !route.path.ends_with("/events")) {
-        let answer = read(served.request(Method::GET, &address(route.path).replace("/runs/1", &format!("/runs/{newest}")))).await;
+        let answer =
+            read(served.request(Method::GET, &address(route.path).replace("/runs/1", &format!("/runs/{newest}"))))
+                .await;
         let csp = answer.header("content-security-policy");
         assert!(csp.starts_with("default-src 'none'") && csp.contains("frame-ancestors 'none'"), "{route:?}: {csp}");
         assert!(!csp.contains("unsafe"), "{route:?}");

@@ -31,10 +31,12 @@ async fn answers_fit_their_schemas() {
                 .body(r#"{"recipe":"gitea"}"#);
             let answer = read(request).await;
             assert!(answer.status.is_success(), "{address}: {answer:?}");
-            let whole = serde_json::json!({ "$ref": "#/whole", "whole": schema, "components": description["components"] });
+            let whole =
+                serde_json::json!({ "$ref": "#/whole", "whole": schema, "components": description["components"] });
             let validator = jsonschema::validator_for(&whole).unwrap();
             let body = answer.json();
-            let wrong: Vec<String> = validator.iter_errors(&body).map(|e| format!("{}: {e}", e.instance_path())).collect();
+            let wrong: Vec<String> =
+                validator.iter_errors(&body).map(|e| format!("{}: {e}", e.instance_path())).collect();
             assert!(wrong.is_empty(), "{address}: {wrong:?}");
             checked += 1;
         }
@@ -82,7 +84,11 @@ async fn metrics_are_the_database_and_the_requests() {
     };
     assert_eq!(value("ccci_runs_running "), 1.0);
     assert_eq!(value("ccci_runs_queued "), 3.0);
-    let ends: f64 = text.lines().filter(|l| l.starts_with("ccci_runs_finished_total")).map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    let ends: f64 = text
+        .lines()
+        .filter(|l| l.starts_with("ccci_runs_finished_total"))
+        .map(|l| l.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
     assert_eq!(ends, 300.0);
     assert_eq!(value("ccci_http_requests_total{method=\"GET\",route=\"/runs/{id}\",status=\"200\"}"), 2.0);
     assert!(!text.contains("wp-login") && text.ends_with("# EOF\n"));
@@ -94,7 +100,9 @@ async fn badges_are_cached_by_their_content() {
     let first = served.get("/recipes/gitea/badge.svg").await;
     assert_eq!((first.status, first.header("content-type")), (StatusCode::OK, "image/svg+xml"));
     assert!(first.text.contains("level"), "{}", first.text);
-    let again = read(served.request(Method::GET, "/recipes/gitea/badge.svg").header("if-none-match", first.header("etag"))).await;
+    let again =
+        read(served.request(Method::GET, "/recipes/gitea/badge.svg").header("if-none-match", first.header("etag")))
+            .await;
     assert_eq!((again.status, again.text.as_str()), (StatusCode::NOT_MODIFIED, ""));
     let other = read(served.request(Method::GET, "/recipes/gitea/badge.svg").header("if-none-match", "\"x\"")).await;
     assert_eq!(other.status, StatusCode::OK);

@@ -14,7 +14,9 @@ const TIME: Duration = Duration::from_secs(60);
 fn chromium() -> Option<PathBuf> {
     let folders = process::path_folders();
     let folders = || folders.iter().map(PathBuf::as_path);
-    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(|name| process::look_up(name, folders()));
+    let found = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find_map(|name| process::look_up(name, folders()));
     if found.is_none() {
         println!("skipped: no chromium in PATH");
     }
@@ -31,7 +33,12 @@ async fn browse(program: &PathBuf, url: &str, script: bool, more: &[String]) -> 
     std::fs::write(defaults.join("Preferences"), preferences).unwrap();
     Command::new(program)
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"])
-        .args(["--disable-dev-shm-usage", "--disable-background-networking", "--no-proxy-server", "--disable-extensions"])
+        .args([
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--no-proxy-server",
+            "--disable-extensions",
+        ])
         .args(["--enable-logging=stderr", "--log-level=0"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .args(more.iter().cloned())
@@ -63,7 +70,8 @@ fn addresses(served: &Served, judged: i64, red: i64) -> Vec<(&'static str, Strin
 
 async fn find(served: &Served, verdict: &str) -> i64 {
     let list = served.get("/api/v1/runs?limit=200").await.json();
-    let found = list["runs"].as_array().unwrap().iter().find(|run| run["outcome"] == "judged" && run["verdict"] == verdict);
+    let found =
+        list["runs"].as_array().unwrap().iter().find(|run| run["outcome"] == "judged" && run["verdict"] == verdict);
     found.unwrap()["number"].as_i64().unwrap()
 }
 

@@ -6,7 +6,8 @@ use reqwest::StatusCode;
 use super::support::{Served, served};
 
 /// Tags, entities, escape sequences, direction tricks, attribute ends.
-const EVIL: &str = "ev<script>alert(1)</script>\"' onload=x \u{202e}abc\u{1b}[31m\u{1b}]8;;javascript:x\u{7}z&lt;img src=x>\u{0}";
+const EVIL: &str =
+    "ev<script>alert(1)</script>\"' onload=x \u{202e}abc\u{1b}[31m\u{1b}]8;;javascript:x\u{7}z&lt;img src=x>\u{0}";
 
 fn poison(run: &mut Run) {
     run.recipe.version = Some(EVIL.into());
@@ -55,17 +56,30 @@ async fn hostile_runs_render_safely() {
     for (table, column) in [("runs", "repo_name"), ("runs", "recipe"), ("runs", "person_login"), ("runs", "why")] {
         let mut write = served.store.begin_immediate().await.unwrap();
         let text = EVIL.replace('\0', "");
-        let statement = format!("UPDATE {table} SET {column} = $1 WHERE number IN ($2, $2 + 1, {}, {})", served.running, served.running + 1);
+        let statement = format!(
+            "UPDATE {table} SET {column} = $1 WHERE number IN ($2, $2 + 1, {}, {})",
+            served.running,
+            served.running + 1
+        );
         sqlx::query(sqlx::AssertSqlSafe(statement)).bind(text).bind(number).execute(&mut *write).await.unwrap();
         write.commit().await.unwrap();
     }
-    let recipe: String = url::form_urlencoded::byte_serialize(EVIL.replace('\0', "").as_bytes()).collect::<String>().replace('+', "%20");
-    for path in
-        ["/", "/runs", "/queue", &format!("/runs/{number}"), &format!("/runs/{}", served.running), &format!("/recipes/{recipe}")]
-    {
+    let recipe: String =
+        url::form_urlencoded::byte_serialize(EVIL.replace('\0', "").as_bytes()).collect::<String>().replace('+', "%20");
+    for path in [
+        "/",
+        "/runs",
+        "/queue",
+        &format!("/runs/{number}"),
+        &format!("/runs/{}", served.running),
+        &format!("/recipes/{recipe}"),
+    ] {
         let answer = served.get(path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
-        assert!(answer.text.contains("ev&#60;script&#62;alert") || answer.text.contains("ev&lt;script&gt;alert"), "{path} shows it as text");
+        assert!(
+            answer.text.contains("ev&#60;script&#62;alert") || answer.text.contains("ev&lt;script&gt;alert"),
+            "{path} shows it as text"
+        );
         assert_harmless(&answer.text, path);
     }
     let log = served.get(&format!("/runs/{number}/logs/install")).await;
@@ -141,11 +155,16 @@ async fn the_overview_filters_and_sorts_by_its_address() {
     assert_eq!(recipes(&served, "?pulls=1&sort=pulls").await, ["gitea", "n8n"]);
     assert_eq!(recipes(&served, "?sort=pulls").await[..3], ["gitea", "n8n", "wordpress"]);
     assert_eq!(recipes(&served, "?q=zzz").await.len(), 0);
-    let by_verdict = [recipes(&served, "?show=green").await, recipes(&served, "?show=red").await, recipes(&served, "?show=error").await];
+    let by_verdict = [
+        recipes(&served, "?show=green").await,
+        recipes(&served, "?show=red").await,
+        recipes(&served, "?show=error").await,
+    ];
     assert_eq!(by_verdict.iter().map(Vec::len).sum::<usize>(), 12);
     assert!(recipes(&served, "?show=active").await.len() >= 3);
     let json = served.get("/api/v1/recipes").await.json();
-    let level = |name: &String| json.as_array().unwrap().iter().find(|r| r["name"] == name.as_str()).unwrap()["level"].as_i64();
+    let level =
+        |name: &String| json.as_array().unwrap().iter().find(|r| r["name"] == name.as_str()).unwrap()["level"].as_i64();
     let levels: Vec<_> = recipes(&served, "?sort=level").await.iter().map(level).collect();
     assert!(levels.is_sorted() && levels.first() != levels.last(), "{levels:?}");
     assert_eq!(served.get("/?sort=nonsense").await.status, StatusCode::BAD_REQUEST);
@@ -156,12 +175,16 @@ async fn the_overview_filters_and_sorts_by_its_address() {
 async fn a_run_tells_its_stages_its_reason_and_its_way() {
     let served = served().await;
     let list = served.get("/api/v1/runs?limit=200").await.json();
-    let red = list["runs"].as_array().unwrap().iter().find(|run| run["verdict"] == "RED").unwrap()["number"].as_i64().unwrap();
+    let red = list["runs"].as_array().unwrap().iter().find(|run| run["verdict"] == "RED").unwrap()["number"]
+        .as_i64()
+        .unwrap();
     let text = served.get(&format!("/runs/{red}")).await.text;
     for stage in Stage::ALL {
         assert!(text.contains(&format!("data-stage=\"{stage}\"")), "{stage}");
     }
-    for part in ["✘", "RED", "Timeline", "Pressure on the host", "Attempts (1)", "non-zero exit (1)", "Try:", "Waiting for CPU"] {
+    for part in
+        ["✘", "RED", "Timeline", "Pressure on the host", "Attempts (1)", "non-zero exit (1)", "Try:", "Waiting for CPU"]
+    {
         assert!(text.contains(part), "{part}");
     }
     let api = served.get(&format!("/api/v1/runs/{red}")).await.json();
@@ -169,7 +192,9 @@ async fn a_run_tells_its_stages_its_reason_and_its_way() {
     let moved = served.get(&format!("/runs/{id}")).await;
     assert_eq!((moved.status, moved.header("location")), (StatusCode::SEE_OTHER, format!("/runs/{red}").as_str()));
     let queue = served.get("/queue").await.text;
-    assert!(queue.contains("upgrade: waiting for 2 of 3 services") && queue.matches("data-label=\"Place\"").count() == 3);
+    assert!(
+        queue.contains("upgrade: waiting for 2 of 3 services") && queue.matches("data-label=\"Place\"").count() == 3
+    );
     let running = served.get(&format!("/runs/{}", served.running)).await.text;
     assert!(running.contains("GET /health 200") && running.contains("to come") && running.contains("live.js"));
 }

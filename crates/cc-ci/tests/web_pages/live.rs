@@ -85,7 +85,8 @@ async fn finish(served: &Served) {
     let mut write = served.store.begin_immediate().await.unwrap();
     let run = runs::get(&mut write, served.running).await.unwrap().unwrap();
     let token = run.lease.unwrap().token;
-    let ending = Ending { outcome: Outcome::Judged, verdict: Verdict::Green, level: Some(5), why: String::new(), flaky: false };
+    let ending =
+        Ending { outcome: Outcome::Judged, verdict: Verdict::Green, level: Some(5), why: String::new(), flaky: false };
     assert!(leases::end(&mut write, served.running, Some(&token), &ending, SystemClock.now()).await.unwrap());
     write.commit().await.unwrap();
 }
@@ -122,7 +123,8 @@ async fn a_viewer_who_was_gone_misses_nothing_and_sees_nothing_twice() {
     assert_eq!(lines("install").len(), 42);
     let want = ["one", "two", "three", "four", "five", "six", "seven", "no line end"];
     assert_eq!(lines("upgrade")[2..], want);
-    let stages: Vec<&str> = seen.iter().filter(|t| t.kind == "stage").map(|t| t.data["stage"].as_str().unwrap()).collect();
+    let stages: Vec<&str> =
+        seen.iter().filter(|t| t.kind == "stage").map(|t| t.data["stage"].as_str().unwrap()).collect();
     assert_eq!(stages, ["install", "upgrade"]);
     assert_eq!(seen.iter().filter(|told| told.kind == "told").count(), 1);
 }
@@ -135,7 +137,11 @@ async fn the_page_and_the_stream_join_without_a_gap() {
     append(&served, "after the page\n").await;
     let mut viewer = Viewer::begin(&served, Some(cursor)).await;
     let told = viewer.until(|told| is_line(told, "after the page")).await;
-    assert_eq!(told.iter().filter(|told| matches!(told.kind.as_str(), "line" | "stage" | "told")).count(), 1, "{told:#?}");
+    assert_eq!(
+        told.iter().filter(|told| matches!(told.kind.as_str(), "line" | "stage" | "told")).count(),
+        1,
+        "{told:#?}"
+    );
 }
 
 #[tokio::test]

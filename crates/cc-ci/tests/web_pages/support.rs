@@ -161,11 +161,12 @@ pub(crate) async fn serve(runs: usize, public: bool, change: impl FnOnce(&mut Pa
         (name.to_owned(), list.into_iter().map(|(number, title)| OpenPull { number, title: title.into() }).collect())
     });
     let (_, open_pulls) = tokio::sync::watch::channel(Arc::new(pulls.into()));
-    let state = WebState::new(store.clone(), &runs_dir, settings, actions.clone(), SystemClock::shared()).with(|parts| {
-        parts.open_pulls = open_pulls;
-        parts.login = Some(Arc::new(Forge));
-        change(parts);
-    });
+    let state =
+        WebState::new(store.clone(), &runs_dir, settings, actions.clone(), SystemClock::shared()).with(|parts| {
+            parts.open_pulls = open_pulls;
+            parts.login = Some(Arc::new(Forge));
+            change(parts);
+        });
     let app = router(state.clone());
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let client = cc_ci::http::builder().no_proxy().build().unwrap();

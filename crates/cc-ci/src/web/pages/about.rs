@@ -39,14 +39,20 @@ pub(crate) async fn show(
 ) -> Result<Response, WebError> {
     let vitals = views::vitals(&mut *state.store.read().await?).await?;
     let now = state.clock.now();
-    let since = |at: Option<jiff::Timestamp>| at.map_or_else(String::new, |at| format!(", the oldest {}", view::time(at, now).ago));
+    let since = |at: Option<jiff::Timestamp>| {
+        at.map_or_else(String::new, |at| format!(", the oldest {}", view::time(at, now).ago))
+    };
     html(&About {
         page: Page::new("About and health", "about", &state, &viewer),
         version: env!("CARGO_PKG_VERSION"),
         vitals: vec![
             ("Running", vitals.running.to_string(), "runs"),
             ("Waiting", format!("{}{}", vitals.queued, since(vitals.oldest_queued)), "runs in the queue"),
-            ("To be told", format!("{}{}", vitals.outbox_due, since(vitals.outbox_since)), "writes the forge has not got yet"),
+            (
+                "To be told",
+                format!("{}{}", vitals.outbox_due, since(vitals.outbox_since)),
+                "writes the forge has not got yet",
+            ),
             ("To be decided", vitals.deliveries_open.to_string(), "comments the forge has sent"),
             ("Database", view::bytes(u64::try_from(vitals.database_bytes).unwrap_or(0)), "on disk"),
         ],

@@ -106,10 +106,7 @@ pub(crate) async fn callback(
         (Some(code), None) => code,
         _ => return Err(WebError::Forbidden("the forge did not agree to the login".into())),
     };
-    let person = login
-        .exchange(&code, &begun.verifier, &callback_url(&state)?)
-        .await
-        .map_err(WebError::Unavailable)?;
+    let person = login.exchange(&code, &begun.verifier, &callback_url(&state)?).await.map_err(WebError::Unavailable)?;
     let settings = &state.settings;
     Ok(to(&begun.next, &[session::begin(settings, person, Right::Act, now), session::end(settings, Purpose::Login)]))
 }

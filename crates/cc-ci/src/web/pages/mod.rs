@@ -81,7 +81,8 @@ pub(super) struct RunLine {
 impl RunLine {
     pub(super) fn new(run: &RunRow, state: &WebState) -> Self {
         let at = run.finished.or(run.started).unwrap_or(run.queued);
-        let took = run.started.zip(run.finished).map_or_else(|| "–".to_owned(), |(s, f)| view::span(f.duration_since(s)));
+        let took =
+            run.started.zip(run.finished).map_or_else(|| "–".to_owned(), |(s, f)| view::span(f.duration_since(s)));
         Self {
             number: run.number,
             recipe: view::line(&run.what.recipe),

@@ -59,7 +59,8 @@ pub(crate) async fn line(state: &WebState) -> Result<Line, StoreError> {
     };
     let (running, mut queued): (Vec<RunRow>, Vec<RunRow>) =
         open.into_iter().partition(|run| run.state == RunState::Running);
-    let running: Vec<(RunRow, SignedDuration)> = running.into_iter().map(|run| (left(&run), run)).map(|(l, r)| (r, l)).collect();
+    let running: Vec<(RunRow, SignedDuration)> =
+        running.into_iter().map(|run| (left(&run), run)).map(|(l, r)| (r, l)).collect();
     let order = choose::order(&claimable);
     let place = |run: &RunRow| order.iter().position(|number| *number == run.number);
     queued.sort_by_key(|run| (place(run).unwrap_or(usize::MAX), run.number));

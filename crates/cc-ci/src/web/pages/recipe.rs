@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::domain::Stage;
 use crate::results::words;
-use crate::store::views::{self, StageTime};
 use crate::store::runs;
+use crate::store::views::{self, StageTime};
 
 use super::{Page, RunLine, html, repo_url};
 use crate::web::chart::{self, Column, Curve};
@@ -44,7 +44,8 @@ struct Recipe {
     level: Option<i64>,
     version: String,
     columns: Vec<Column>,
-    width: usize,
+    left: i64,
+    width: i64,
     curves: Vec<(Curve, String, String, String)>,
     history: Vec<HistoryRow>,
     runs: Vec<RunLine>,
@@ -84,7 +85,9 @@ pub(crate) async fn show(
         level: recipe.telling().and_then(|run| run.level),
         version: recipe.version.as_deref().map(view::line).unwrap_or_default(),
         columns: chart::levels(&recipe.judged),
-        width: recipe.judged.len().max(1) * chart::STEP,
+        // The newest run stands at the right edge, and a short history does not make broad columns.
+        left: (numbers.len() as i64 - CHARTED) * chart::STEP as i64,
+        width: CHARTED * chart::STEP as i64,
         curves: chart::curves(&times)
             .into_iter()
             .map(|c| {
@@ -97,10 +100,7 @@ pub(crate) async fn show(
         older: if more { rows.last().map(|run| run.number) } else { None },
         first: from.before.is_none(),
         runs: rows.iter().map(|run| RunLine::new(run, &state)).collect(),
-        pulls: pulls
-            .into_iter()
-            .map(|pull| OpenPull { number: pull.number, title: view::line(&pull.title) })
-            .collect(),
+        pulls: pulls.into_iter().map(|pull| OpenPull { number: pull.number, title: view::line(&pull.title) }).collect(),
         name: shown,
         path,
     })

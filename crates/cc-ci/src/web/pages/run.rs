@@ -176,9 +176,7 @@ pub(crate) async fn show(
         queued: row.state == RunState::Queued,
         over: row.state == RunState::Finished,
         cursor: cursor.to_string(),
-        head: record.as_ref().map_or_else(String::new, |r| {
-            view::line(&words::version_and_commit(r.recipe.version.as_deref(), &r.recipe.commit))
-        }),
+        head: record.as_ref().map_or_else(String::new, |r| view::line(r.recipe.version.as_deref().unwrap_or_default())),
         base: record.as_ref().and_then(|r| r.base.as_ref()).map_or_else(String::new, |base| {
             let what = words::version_and_commit(base.version.as_deref(), &base.commit);
             view::line(&format!("{what}, {}", base.chosen))
@@ -186,7 +184,11 @@ pub(crate) async fn show(
         suite: record.as_ref().and_then(|r| r.suite.as_ref()).map_or_else(String::new, |suite| {
             let digest = suite.digest.get(..12).unwrap_or_default();
             let of = suite.commit.as_deref().map_or_else(String::new, |c| format!(" at {}", words::short(c)));
-            view::line(&format!("{}{of}, {}, {digest}", words::count(suite.files.len(), "file"), words::count(suite.custom_tests, "custom test")))
+            view::line(&format!(
+                "{}{of}, {}, {digest}",
+                words::count(suite.files.len(), "file"),
+                words::count(suite.custom_tests, "custom test")
+            ))
         }),
         began: row.started.map(|at| view::time(at, now)),
         verdict_sentence: verdict_sentence(&row),
@@ -289,10 +291,10 @@ fn stage_about(stage: Stage) -> &'static str {
 }
 
 fn stage_view(stage: Stage, result: Option<&StageResult>, tail: Tail, state: RunState) -> StageView {
-    let waiting = Mark {
-        sign: "…",
-        word: if state == RunState::Finished { "unknown" } else { "to come" },
-        class: "none",
+    let waiting = match state {
+        RunState::Finished => Mark { sign: "…", word: "unknown", class: "none" },
+        RunState::Running if tail.end > 0 => Mark { sign: "▶", word: "running", class: "busy" },
+        RunState::Running | RunState::Queued => Mark { sign: "…", word: "to come", class: "none" },
     };
     let mark = result.map_or(waiting, |result| view::stage_mark(result.status));
     let bad = result.is_some_and(|r| matches!(r.status, StageStatus::Fail | StageStatus::Inconclusive));
@@ -313,20 +315,28 @@ fn stage_view(stage: Stage, result: Option<&StageResult>, tail: Tail, state: Run
             evidence: view::block(&reason.evidence.join("\n")),
         }),
         skip: result.and_then(|r| r.skip.as_deref()).map(view::line).unwrap_or_default(),
-        steps: result.map_or(&[][..], |r| &r.steps).iter().map(|step| StepView {
-            name: view::line(&step.name),
-            detail: view::line(&step.detail),
-            took: words::duration(step.duration_ms),
-            ok: step.ok,
-        }).collect(),
-        tests: result.map_or(&[][..], |r| &r.tests).iter().map(|test| TestView {
-            name: view::line(&test.name),
-            mark: view::test_mark(test.status),
-            took: words::duration(test.duration_ms),
-            attempts: test.attempts,
-            flaky: test.is_flaky(),
-            message: view::block(&test.message),
-        }).collect(),
+        steps: result
+            .map_or(&[][..], |r| &r.steps)
+            .iter()
+            .map(|step| StepView {
+                name: view::line(&step.name),
+                detail: view::line(&step.detail),
+                took: words::duration(step.duration_ms),
+                ok: step.ok,
+            })
+            .collect(),
+        tests: result
+            .map_or(&[][..], |r| &r.tests)
+            .iter()
+            .map(|test| TestView {
+                name: view::line(&test.name),
+                mark: view::test_mark(test.status),
+                took: words::duration(test.duration_ms),
+                attempts: test.attempts,
+                flaky: test.is_flaky(),
+                message: view::block(&test.message),
+            })
+            .collect(),
         has_log: tail.end > 0,
         log: tail.text,
         log_cut: tail.cut,
