@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &str)] = &[
 const LIBRARIES: &[(&str, &str)] = &[
     ("axum", "bridge web"),
     ("bollard", "swarm"),
-    ("cap_std", "harness"),
+    ("cap_std", "harness web"),
     ("clap", "cli domain"),
     ("recipe", "cli harness"),
     ("reqwest", "forge harness http"),

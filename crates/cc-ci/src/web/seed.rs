@@ -35,6 +35,17 @@ const RECIPES: [(&str, &str, u64, Stage); 12] = [
     ("wordpress", "3.0.0+6.8.2", 6, Stage::Custom),
 ];
 
+/// What can go wrong while history is made up.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be written.
+    #[error("a file of a made-up run cannot be written: {0}; see whether the folder is writable")]
+    Io(#[from] std::io::Error),
+}
+
 /// Runs written in one transaction.
 const BATCH: usize = 500;
 
@@ -42,8 +53,8 @@ const BATCH: usize = 500;
 /// ones. With a folder, the newest runs get their files too. Gives the number of the running run.
 ///
 /// # Errors
-/// If the database fails, or a file cannot be written (as an IO error of the database).
-pub async fn seed(store: &Store, runs: usize, now: Timestamp, runs_dir: Option<&Path>) -> Result<i64, StoreError> {
+/// If the database fails, or a file cannot be written.
+pub async fn seed(store: &Store, runs: usize, now: Timestamp, runs_dir: Option<&Path>) -> Result<i64, SeedError> {
     let apart = SignedDuration::from_mins(97);
     let mut done = 0;
     while done < runs {
@@ -102,7 +113,7 @@ async fn begin(
     at: usize,
     queued: Timestamp,
     began: Timestamp,
-) -> Result<(i64, NewLease), StoreError> {
+) -> Result<(i64, NewLease), SeedError> {
     let new = what(at);
     let number = runs::insert(write, &new, queued).await?;
     let trigger = NewTrigger {
@@ -124,14 +135,14 @@ async fn begin(
     Ok((number, lease))
 }
 
-async fn take(write: &mut Write, number: i64, lease: &NewLease, began: Timestamp) -> Result<(), StoreError> {
+async fn take(write: &mut Write, number: i64, lease: &NewLease, began: Timestamp) -> Result<(), SeedError> {
     if let Some(run) = leases::take(write, number, lease, began).await? {
         attempts::begin(write, &run, lease, began).await?;
     }
     Ok(())
 }
 
-async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&Path>) -> Result<(), StoreError> {
+async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&Path>) -> Result<(), SeedError> {
     let (number, lease) = begin(write, at, began - SignedDuration::from_secs(40), began).await?;
     take(write, number, &lease, began).await?;
     let odd = chance(at, 3);
@@ -145,7 +156,7 @@ async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&P
     let judged = outcome == Outcome::Judged;
     if judged {
         if let Some(dir) = dir {
-            files(&mut record, dir).map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
+            files(&mut record, dir)?;
         }
         for stage in &record.stages {
             stage_rows::insert(write, number, &lease.token, stage, end).await?;
@@ -170,7 +181,7 @@ async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&P
 }
 
 /// One run that is half done, and three that wait.
-async fn open(write: &mut Write, first: usize, now: Timestamp, dir: Option<&Path>) -> Result<i64, StoreError> {
+async fn open(write: &mut Write, first: usize, now: Timestamp, dir: Option<&Path>) -> Result<i64, SeedError> {
     let began = now - SignedDuration::from_secs(48);
     let (number, lease) = begin(write, first, began, began).await?;
     take(write, number, &lease, began).await?;
@@ -195,7 +206,7 @@ async fn open(write: &mut Write, first: usize, now: Timestamp, dir: Option<&Path
                 "08:12:20.104  deploy 3.4.0+1.24.5\n08:12:31.870  3 services, 2 to go\n",
             )
         };
-        write_logs().map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))?;
+        write_logs()?;
     }
     for at in first + 1..first + 4 {
         begin(write, at, now - SignedDuration::from_secs(30), now).await?;
