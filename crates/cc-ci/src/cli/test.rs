@@ -42,7 +42,7 @@ pub(super) struct TestArgs {
     /// Branch, tag or commit of the tests repository; a local folder is read as it stands unless given
     #[arg(long, value_name = "REF", requires = "tests")]
     tests_ref: Option<String>,
-    /// Only these stages; may be given several times or as a list
+    /// Only these stages, and what they need: restore needs backup, custom needs install; may be given several times or as a list
     #[arg(long, value_name = "STAGE", value_delimiter = ',', value_enum)]
     stage: Vec<Stage>,
     /// Leave the apps deployed, to look into them; `cc-ci reap` removes them
@@ -130,7 +130,7 @@ fn request(args: &TestArgs, state: &State) -> Result<Request, Failure> {
         },
         None => None,
     };
-    let stages = if args.stage.is_empty() { Stage::ALL.to_vec() } else { args.stage.clone() };
+    let stages = with_needs(&args.stage);
     Ok(Request {
         recipe: args.catalogue.source(&args.recipe)?,
         name: args.name.clone(),
@@ -149,6 +149,20 @@ fn request(args: &TestArgs, state: &State) -> Result<Request, Failure> {
         screenshot: !args.no_screenshot,
         tools: super::doctor::tool_folders(state),
     })
+}
+
+/// The stages that were asked for and those that they need: custom tests need an installed app, a restore needs a backup. All if none was named.
+fn with_needs(asked: &[Stage]) -> Vec<Stage> {
+    let needed = |stage: Stage| {
+        asked.is_empty()
+            || asked.contains(&stage)
+            || match stage {
+                Stage::Install => asked.contains(&Stage::Custom),
+                Stage::Backup => asked.contains(&Stage::Restore),
+                Stage::Upgrade | Stage::Restore | Stage::Custom => false,
+            }
+    };
+    Stage::ALL.into_iter().filter(|stage| needed(*stage)).collect()
 }
 
 /// The engine that `DOCKER_HOST` names, or the default socket.
@@ -222,4 +236,30 @@ fn duration(text: &str) -> Result<Duration, String> {
         return if seconds > 0 { Ok(Duration::from_secs(seconds)) } else { Err("it must be more than nothing".to_owned()) };
     }
     recipe::duration::parse(text).map_err(|_| format!("`{text}` is no time: write seconds, or as in 90s, 15m, 1h30m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Stage::{Backup, Custom, Install, Restore, Upgrade};
+
+    #[test]
+    fn stages_bring_what_they_need() {
+        for (asked, want) in [
+            (&[][..], &Stage::ALL[..]),
+            (&[Install], &[Install]),
+            (&[Custom], &[Install, Custom]),
+            (&[Restore], &[Backup, Restore]),
+            (&[Custom, Upgrade], &[Install, Upgrade, Custom]),
+        ] {
+            assert_eq!(with_needs(asked), want, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, want) in [("90", Some(90)), ("90s", Some(90)), ("15m", Some(900)), ("1h30m", Some(5400)), ("0", None), ("soon", None), ("", None)] {
+            assert_eq!(duration(text).ok().map(|time| time.as_secs()), want, "{text}");
+        }
+    }
 }
