@@ -280,7 +280,8 @@ mod tests {
             IndentedCode,
             Nowhere,
             List,
-            Nowhere,
+            // The empty line behind an item may still become part of it; no command stands there either way.
+            List,
             Heading,
             Heading,
             Nowhere,
