@@ -10,6 +10,7 @@ mod error;
 mod facts;
 mod hooks;
 pub mod model;
+mod orgs;
 mod people;
 mod publish;
 mod pulls;

@@ -11,11 +11,13 @@
 
 use jiff::SignedDuration;
 
+pub mod answers;
 pub mod backoff;
 pub mod compare;
 pub mod deliver;
 pub mod forge;
 pub mod refresh;
+pub mod render;
 pub mod status;
 
 pub use crate::store::outbox::{StatusState, Version, Wanted};

@@ -5,7 +5,7 @@
 //! issue, no command to this or another bot. The rule to know: a fence is longer than any run of backticks inside it.
 
 use super::{sanitise, words};
-use crate::domain::{Reason, Run, StageResult, StageStatus};
+use crate::domain::{Reason, Run, Stage, StageResult, StageStatus};
 
 /// Most lines of fenced text in one comment.
 const LINES: usize = 60;
@@ -29,10 +29,7 @@ pub fn comment_table(run: &Run) -> String {
         span(&words::version_and_commit(run.recipe.version.as_deref(), &run.recipe.commit)),
         base(run),
     );
-    out.push_str("|   | Stage | Result | Time | What |\n|---|---|---|---:|---|\n");
-    for result in &run.stages {
-        out.push_str(&row(result));
-    }
+    out.push_str(&table(&run.stages));
     let mut budget = Budget { lines: LINES, bytes: BYTES };
     for result in &run.stages {
         if let Some(reason) = &result.reason
@@ -57,6 +54,16 @@ pub fn comment_table(run: &Run) -> String {
         out.push_str("\nSome test was red and then green when run again alone.\n");
     }
     out
+}
+
+/// The table of a run that goes on: the stages that have ended, the others as not yet run.
+#[must_use]
+pub fn stages_so_far(ended: &[StageResult]) -> String {
+    let stage = |stage| {
+        let result = ended.iter().find(|result| result.stage == stage).cloned();
+        result.unwrap_or_else(|| StageResult::not_run(stage, "not yet"))
+    };
+    table(&Stage::ALL.map(stage))
 }
 
 /// Foreign text as a code span on one line that is safe inside a table too.
@@ -84,6 +91,11 @@ fn base(run: &Run) -> String {
         let name = base.version.as_deref().or(base.reference.as_deref());
         format!(", base {}", span(&words::version_and_commit(name, &base.commit)))
     })
+}
+
+fn table(stages: &[StageResult]) -> String {
+    let rows: String = stages.iter().map(row).collect();
+    format!("|   | Stage | Result | Time | What |\n|---|---|---|---:|---|\n{rows}")
 }
 
 fn row(result: &StageResult) -> String {

@@ -313,6 +313,19 @@ pub async fn target_level(connection: &mut SqliteConnection, repo_id: i64) -> Re
     .flatten())
 }
 
+/// Commit of the newest GREEN run of a repository that was not for a pull request: the target branch's last known good.
+///
+/// # Errors
+/// If the database fails.
+pub async fn last_green(connection: &mut SqliteConnection, repo_id: i64) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT commit_id FROM runs WHERE repo_id = $1 AND pull IS NULL AND verdict = 'GREEN' ORDER BY number DESC LIMIT 1",
+    )
+    .bind(repo_id)
+    .fetch_optional(connection)
+    .await?)
+}
+
 pub(crate) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RunRow, StoreError> {
     let cells = Cells { table: "runs", row };
     let lease =

@@ -32,6 +32,18 @@ pub struct Overlay {
     pub ours: bool,
 }
 
+impl Pools {
+    /// How many networks the pools are for; nothing if one of them cannot be read, such as one of IPv6.
+    #[must_use]
+    pub fn capacity(&self) -> Option<u64> {
+        self.pools.iter().try_fold(0_u64, |sum, pool| {
+            let bits: u32 = pool.split_once('/').filter(|_| !pool.contains(':'))?.1.parse().ok()?;
+            let cut = self.subnet_bits.checked_sub(bits).filter(|cut| *cut < 32);
+            Some(sum.saturating_add(cut.map_or(0, |cut| 1 << cut)))
+        })
+    }
+}
+
 impl Engine {
     /// Asks for pools and overlay networks.
     ///
@@ -59,5 +71,26 @@ impl Engine {
             subnet_bits: if bits == 0 { DEFAULT_BITS } else { bits },
             networks,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacity_of_pools() {
+        let table: [(&[&str], u32, Option<u64>); 5] = [
+            (&["10.0.0.0/8"], 24, Some(65_536)),
+            (&["10.10.0.0/16", "10.20.0.0/16"], 24, Some(512)),
+            (&["172.30.0.0/24"], 24, Some(1)),
+            (&["172.30.0.0/28"], 24, Some(0)),
+            (&["fd00::/48"], 64, None),
+        ];
+        for (pools, subnet_bits, want) in table {
+            let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
+            let pools = Pools { pools, subnet_bits, networks: Vec::new() };
+            assert_eq!(pools.capacity(), want, "{pools:?}");
+        }
     }
 }

@@ -1,0 +1,220 @@
+//! The words that the scenarios are told in: a forge with a recipe, its people, and a server that can be killed.
+//!
+//! The forge's clock runs ten minutes late while the stage is set, so that nothing was pushed just before a comment.
+
+use std::time::Duration;
+
+use cc_ci::app::{App, Ground};
+use cc_ci::clock::SystemClock;
+use cc_ci::config::{Config, Layers};
+use cc_ci::store::Store;
+use cc_ci::store::{cursors, deliveries};
+use forge_sim::{PrRef, Sim};
+use serde_json::json;
+
+use crate::scripted::{Scripted, Swarm};
+
+pub(crate) const REPO: &str = "recipes/custom-html-tiny";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// Long enough for any step on a busy machine; reached only when something is wrong.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) swarm: Swarm,
+    dir: tempfile::TempDir,
+    listen: String,
+    more: String,
+    server: Option<App<Scripted>>,
+}
+
+impl World {
+    /// A forge with `recipes/custom-html-tiny`: `alice` maintains it, `bob` is a stranger, `ccci` is the bot. The server runs.
+    pub(crate) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// As [`Self::new`], with more configuration.
+    pub(crate) async fn with(more: &str) -> Self {
+        let mut world = Self::without_server(more).await;
+        world.start().await;
+        world
+    }
+
+    pub(crate) async fn without_server(more: &str) -> Self {
+        let sim = Sim::start().await.unwrap();
+        sim.advance_clock(-600);
+        for login in ["alice", "bob", "ccci"] {
+            sim.user(login).unwrap();
+        }
+        sim.org("recipes").unwrap();
+        let repo = sim.repo(REPO).unwrap();
+        repo.collaborator("alice", "write").unwrap().collaborator("ccci", "admin").unwrap();
+        sim.push_as("alice", REPO, "main", &[("compose.yml", "services: {}\n")]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let token = sim.token("ccci", &["all"]).unwrap();
+        std::fs::write(dir.path().join("token"), token).unwrap();
+        std::fs::write(dir.path().join("secret"), SECRET).unwrap();
+        let world = Self {
+            sim,
+            swarm: Swarm::default(),
+            dir,
+            listen: "127.0.0.1:0".to_owned(),
+            more: more.to_owned(),
+            server: None,
+        };
+        world.sim.advance_clock(600);
+        world
+    }
+
+    /// Starts the server; after the first time at the same address, so that the hook still leads to it.
+    pub(crate) async fn start(&mut self) {
+        let ground = Ground::open(self.config(), SystemClock::shared()).await.unwrap();
+        let app = App::start(ground, Scripted(self.swarm.clone())).await.unwrap();
+        self.listen = app.address().to_string();
+        self.server = Some(app);
+        // The first look at the comments has been made, so that what follows comes by webhook.
+        let mut news = self.app().bridge().news.listen();
+        let looked = async {
+            loop {
+                let repo = self.app().bridge().enrolled().and_then(|known| known.repositories.keys().next().copied());
+                if let Some(repo) = repo {
+                    let mut connection = self.store().read().await.unwrap();
+                    if cursors::get(&mut connection, &format!("comments:{repo}")).await.unwrap().is_some() {
+                        return;
+                    }
+                }
+                news.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(BOUND, looked).await.expect("the server has looked at the comments");
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let text = format!(
+            "[forge]\nurl = {:?}\ntoken_file = {:?}\nwebhook_secret_files = [{:?}]\nrepositories = [{REPO:?}]\n\
+             poll_every = \"1h\"\n[server]\nlisten = {:?}\ngrace = \"0s\"\n[runs]\ndir = {:?}\ndisk_floor_mb = 0\n{}",
+            self.sim.url(),
+            at("token"),
+            at("secret"),
+            self.listen,
+            at("state"),
+            self.more,
+        );
+        Config::resolve(&Layers::of(Some(("test.toml", &text)), |_| None).unwrap()).unwrap()
+    }
+
+    /// Kills the server: everything it was doing stops where it is.
+    pub(crate) fn kill(&mut self) {
+        drop(self.server.take());
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.server.take().unwrap().stop().await;
+    }
+
+    pub(crate) fn app(&self) -> &App<Scripted> {
+        self.server.as_ref().unwrap()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.app().bridge().store
+    }
+
+    /// Opens a pull request of the maintainer's that changes a file, and gives it with its head.
+    pub(crate) fn pull_request(&self, branch: &str) -> (PrRef, String) {
+        self.sim.advance_clock(-600);
+        let text = format!("services: {{}} # {branch}\n");
+        let head = self.sim.push_as("alice", REPO, branch, &[("compose.yml", &text)]).unwrap();
+        let pr = self.sim.open_pr("alice", REPO, branch, &format!("Change {branch}")).unwrap();
+        self.sim.advance_clock(600);
+        (pr, head)
+    }
+
+    /// The maintainer pushes to a branch, some minutes ago.
+    pub(crate) fn push(&self, branch: &str, text: &str) -> String {
+        self.sim.advance_clock(-300);
+        let head = self.sim.push_as("alice", REPO, branch, &[("compose.yml", text)]).unwrap();
+        self.sim.advance_clock(300);
+        head
+    }
+
+    pub(crate) fn comment(&self, login: &str, pr: &PrRef, text: &str) -> i64 {
+        self.sim.comment_as(login, pr, text).unwrap()
+    }
+
+    /// Waits until the server has brought something about.
+    pub(crate) async fn until(&self, what: &str, mut met: impl FnMut() -> bool) {
+        let mut news = self.app().bridge().news.listen();
+        let waiting = async {
+            while !met() {
+                news.changed().await.unwrap();
+            }
+        };
+        if tokio::time::timeout(BOUND, waiting).await.is_err() {
+            let prs = PrRef { repo: REPO.to_owned(), number: 1 };
+            let seen = self.sim.comments(&prs);
+            panic!("{what}: not within {BOUND:?}; comments: {seen:#?}; reconcilers: {:#?}", self.app().board().all());
+        }
+    }
+
+    /// Waits until every delivery that was sent has been decided.
+    pub(crate) async fn decided(&self) {
+        self.sim.settle().await;
+        let mut news = self.app().bridge().news.listen();
+        let waiting = async {
+            while deliveries::backlog(&mut *self.store().read().await.unwrap()).await.unwrap() > 0 {
+                news.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(BOUND, waiting).await.expect("all deliveries are decided");
+    }
+
+    /// Waits until the newest status of a commit is `state`.
+    pub(crate) async fn until_status(&self, commit: &str, state: &str) {
+        let what = format!("status {state} on {commit}");
+        self.until(&what, || self.states(commit).last().is_some_and(|last| last == state)).await;
+    }
+
+    /// Waits until nothing is wanted of the forge any more.
+    pub(crate) async fn published(&self) {
+        let mut news = self.app().bridge().news.listen();
+        let waiting = async {
+            loop {
+                let mut connection = self.store().read().await.unwrap();
+                let due = cc_ci::store::outbox::next_due(&mut connection).await.unwrap();
+                let unpublished = cc_ci::store::runs::unpublished(&mut connection, 1).await.unwrap();
+                drop(connection);
+                if due.is_none() && unpublished.is_empty() {
+                    return;
+                }
+                news.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(BOUND, waiting).await.expect("the outbox is empty");
+    }
+
+    /// States of the statuses that were posted for a commit, in order.
+    pub(crate) fn states(&self, commit: &str) -> Vec<String> {
+        self.sim.statuses(commit).into_iter().map(|(context, state, _)| {
+            assert_eq!(context, "cc-ci/testme");
+            state
+        }).collect()
+    }
+
+    /// The bot's comments.
+    pub(crate) fn answers(&self, pr: &PrRef) -> Vec<String> {
+        self.sim.comments(pr).into_iter().filter(|(author, _)| author == "ccci").map(|(_, text)| text).collect()
+    }
+
+    /// The bot's reactions to a comment.
+    pub(crate) fn reactions(&self, comment: i64) -> Vec<String> {
+        let path = format!("repos/{REPO}/issues/comments/{comment}/reactions");
+        let (status, body) = self.sim.call("ccci", "GET", &path, json!({})).unwrap();
+        assert_eq!(status, 200, "{body}");
+        let all = body.as_array().cloned().unwrap_or_default();
+        let ours = all.iter().filter(|reaction| reaction["user"]["login"] == "ccci");
+        ours.map(|reaction| reaction["content"].as_str().unwrap().to_owned()).collect()
+    }
+}
