@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::RunId;
 use crate::env;
-use crate::swarm::{LABEL_STATE, Object};
 
 /// The folders of this host.
 #[derive(Debug, Clone)]
@@ -106,14 +105,14 @@ impl State {
         }
     }
 
-    /// Which runs of an inventory are alive: their lock is looked for here and in every state folder that their objects name.
+    /// Which of these runs are alive. Each comes with the state folder that one of its objects names, if it does; the lock is looked for
+    /// there and here.
     #[must_use]
-    pub fn live_among(&self, inventory: &[Object]) -> BTreeSet<RunId> {
-        let claims = inventory.iter().filter(|object| {
-            let elsewhere = object.labels.get(LABEL_STATE).map(|root| Self::at(root.as_str()));
-            self.is_live(&object.run) || elsewhere.is_some_and(|state| state.is_live(&object.run))
+    pub fn live_among<'a>(&self, claims: impl IntoIterator<Item = (&'a RunId, Option<&'a str>)>) -> BTreeSet<RunId> {
+        let alive = claims.into_iter().filter(|(run, elsewhere)| {
+            self.is_live(run) || elsewhere.is_some_and(|root| Self::at(root).is_live(run))
         });
-        claims.map(|object| object.run.clone()).collect()
+        alive.map(|(run, _)| run.clone()).collect()
     }
 
     /// Forgets the lock file of a run that is dead and whose leftovers are gone.
@@ -148,21 +147,12 @@ mod tests {
         let (here, there) = (tempfile::tempdir().expect("tempdir"), tempfile::tempdir().expect("tempdir"));
         let (ours, theirs) = (State::at(here.path()), State::at(there.path()));
         let (alive, dead) = (RunId::new(1_795_000_000, 1), RunId::new(1_795_000_000, 2));
-        let object = |run: &RunId| Object {
-            kind: crate::swarm::Kind::Service,
-            id: "x".into(),
-            name: "x".into(),
-            run: run.clone(),
-            stack: None,
-            labels: [(LABEL_STATE.to_owned(), there.path().display().to_string())].into(),
-            anonymous_volumes: Vec::new(),
-            task_state: None,
-        };
+        let root = there.path().to_str().expect("UTF-8");
         let lock = theirs.lock(&alive).expect("free");
-        let inventory = [object(&alive), object(&dead)];
-        assert_eq!(ours.live_among(&inventory), [alive.clone()].into());
+        let claims = [(&alive, None), (&alive, Some(root)), (&dead, Some(root)), (&dead, None)];
+        assert_eq!(ours.live_among(claims), [alive.clone()].into());
         drop(lock);
-        assert!(ours.live_among(&inventory).is_empty());
+        assert!(ours.live_among(claims).is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::domain::RunId;
 use crate::state::State;
-use crate::swarm::{Scope, plan_reap};
+use crate::swarm::{Object, Scope, plan_reap};
 
 use super::{Context, Exit, Failure, Outcome, test};
 
@@ -34,7 +34,7 @@ pub(super) async fn run(args: ReapArgs, context: Context) -> Outcome {
     let error = |error: crate::swarm::EngineError| Failure::error(error.to_string());
     let scope = args.run.clone().map_or(Scope::AllOfCcCi, Scope::Run);
     let inventory = engine.inventory(&scope).await.map_err(error)?;
-    let live = state.live_among(&inventory);
+    let live = state.live_among(inventory.iter().map(Object::claim));
     let plan = plan_reap(&inventory, |run| live.contains(run));
     let mut reaped = Vec::new();
     let mut clean = true;

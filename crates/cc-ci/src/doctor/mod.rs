@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::process;
 use crate::state::State;
-use crate::swarm::{Engine, EngineFacts, Pools, Scope, disk_free, plan_reap};
+use crate::swarm::{Engine, EngineFacts, Object, Pools, Scope, disk_free, plan_reap};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,7 +111,7 @@ async fn swarm_checks(engine: &Engine, facts: &EngineFacts, state: &State, check
     }
     match engine.inventory(&Scope::AllOfCcCi).await {
         Ok(inventory) => {
-            let live = state.live_among(&inventory);
+            let live = state.live_among(inventory.iter().map(Object::claim));
             let plan = plan_reap(&inventory, |run| live.contains(run));
             checks.push(leftovers(plan.dead.len(), plan.dead.values().sum(), plan.live.len()));
         }

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 use serde::Serialize;
 
 use super::state::{TaskPhase, phase};
-use super::{Engine, EngineError, LABEL_NAMESPACE, LABEL_RUN};
+use super::{Engine, EngineError, LABEL_NAMESPACE, LABEL_RUN, LABEL_STATE};
 use crate::domain::{Lane, RunId, StackName};
 
 /// Kinds of objects that a run can leave behind.
@@ -79,6 +79,14 @@ pub struct Object {
     pub anonymous_volumes: Vec<String>,
     /// State of a task; `None` for everything else.
     pub task_state: Option<TaskPhase>,
+}
+
+impl Object {
+    /// Its run, and the state folder where the lock of that run is, if it says so.
+    #[must_use]
+    pub fn claim(&self) -> (&RunId, Option<&str>) {
+        (&self.run, self.labels.get(LABEL_STATE).map(String::as_str))
+    }
 }
 
 /// Recognises a stack name of ours: it must be exactly what [`StackName::of`] makes.
