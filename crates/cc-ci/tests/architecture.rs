@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("swarm", "clock domain process"),
     ("git", "process suggest"),
     ("results", "clock domain process"),
-    ("doctor", "domain process state swarm"),
+    ("doctor", "bridge clock config domain forge git http process state store swarm"),
     ("state", "domain env"),
     ("process", "clock"),
     ("domain", ""),

@@ -1,6 +1,9 @@
 //! `cc-ci doctor`: one look at everything a run needs, each finding with a remedy (O4).
 //!
-//! [`look`] gathers and never changes anything; the judgements are the plain functions below it.
+//! [`look`] gathers and never changes anything; the judgements are the plain functions below it. What the server needs
+//! besides is in [`forge`].
+
+pub mod forge;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -19,6 +19,18 @@ impl Client {
         self.send(Call::get(&["version"])).await?.read::<wire::Version>()
     }
 
+    /// What the forge's clock shows, in whole seconds; `None` if it does not say. Asked without the token, so it is
+    /// known even if the token is not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] if it says something else than a time; else see [`Error`].
+    pub async fn date(&self) -> Result<Option<jiff::Timestamp>, Error> {
+        let call = Call::get(&["version"]);
+        let Some(text) = self.transport.date(&call).await? else { return Ok(None) };
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        parser.parse_timestamp(&text).map(Some).map_err(|_| Error::new(ErrorKind::Decode, "the forge's Date header", &text))
+    }
+
     /// The server's limits.
     ///
     /// # Errors

@@ -192,6 +192,13 @@ impl Transport {
         Err(Error::of_status(status.as_u16(), retry_after.as_deref(), location.as_deref(), &name, &message))
     }
 
+    /// The `Date` header of an answer, whatever its status; `None` if there is none.
+    pub(super) async fn date(&self, call: &Call) -> Result<Option<String>, Error> {
+        let request = self.http.request(call.method.clone(), self.url(call)?);
+        let response = request.send().await.map_err(|error| failed(error, &call.name()))?;
+        Ok(response.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned))
+    }
+
     /// Reads all pages of a list, once each entry by its key. A list that changes meanwhile is read again.
     pub(super) async fn pages<W: Wire, K: Ord + Clone>(
         &self,

@@ -22,6 +22,7 @@ pub mod cursors;
 pub mod deliveries;
 pub mod events;
 pub mod hints;
+pub mod inspect;
 pub mod journal;
 pub mod leases;
 pub mod log_index;
