@@ -8,7 +8,6 @@ pub const USER_AGENT: &str = concat!("cc-ci/", env!("CARGO_PKG_VERSION"));
 /// A client builder with the project's defaults: our user agent, bounded connect time, no redirects followed.
 ///
 /// rustls needs its crypto provider chosen once per process; doing it here means that no caller can forget it.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the lint names")]
 pub fn builder() -> reqwest::ClientBuilder {
     // The only error is that a provider is installed already.

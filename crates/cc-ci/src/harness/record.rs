@@ -78,7 +78,7 @@ impl Recorder {
 
     /// Begins a step; end it with [`Recorder::done`].
     pub fn step(&mut self, name: &str) -> StepClock {
-        self.doing(name.to_owned());
+        self.doing(name);
         StepClock { name: name.to_owned(), started: clock::now(), clock: clock::monotonic() }
     }
 

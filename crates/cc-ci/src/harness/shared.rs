@@ -96,8 +96,8 @@ impl Shared {
     }
 
     /// Notes something that should be known and changes no verdict. Said once.
-    pub fn warn(&self, text: String) {
-        let text = self.redactor.mask_str(&text);
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let text = self.redactor.mask_str(text.as_ref());
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&text) {
             warnings.push(text.clone());

@@ -269,7 +269,7 @@ fn own(found: Found) -> Option<Object> {
     };
     let labels = found.labels.into_iter().collect();
     let Found { kind, anonymous_volumes, task_state, .. } = found;
-    named.then(|| Object { kind, id, name, run, stack, labels, anonymous_volumes, task_state })
+    named.then_some(Object { kind, id, name, run, stack, labels, anonymous_volumes, task_state })
 }
 
 fn within(object: &Object, scope: &Scope) -> bool {

@@ -121,7 +121,7 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn from_words(&self) -> String {
+    pub(super) fn begin_words(&self) -> String {
         words::duration(self.from)
     }
 

@@ -251,7 +251,7 @@ mod tests {
         let mut changed = pair.to_owned();
         changed.replace_range(14..15, if &pair[14..15] == "A" { "B" } else { "A" });
         assert_eq!(viewer(&request("cookie", &changed), &settings, now), Viewer::default());
-        let mut other = settings.clone();
+        let mut other = settings;
         other.session_key = SessionKey::new([8; 32]);
         assert_eq!(viewer(&request("cookie", pair), &other, now), Viewer::default());
     }

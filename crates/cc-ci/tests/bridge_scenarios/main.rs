@@ -1,5 +1,6 @@
 //! Whole stories of the bridge: a simulated forge with real HTTP and signed webhooks, the real server on loopback, and an
 //! executor that follows a script. What is promised to people on a pull request is shown here.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod answers;
 mod crashes;

@@ -25,7 +25,7 @@ pub async fn run(instance: &Instance, recorder: &mut Recorder) -> StageRun {
             if case.status == TestStatus::Fail {
                 recorder.doing(format!("test {} once more, alone", test.name));
                 let again = instance.run_test(recorder, test, instance.token()).await?;
-                merge(case, again);
+                merge(case, &again);
             }
         }
     }
@@ -41,7 +41,7 @@ pub async fn run(instance: &Instance, recorder: &mut Recorder) -> StageRun {
 }
 
 /// The second try of a red test: its result counts, both are remembered.
-fn merge(first: &mut TestCase, again: TestCase) {
+fn merge(first: &mut TestCase, again: &TestCase) {
     first.attempts += again.attempts;
     first.duration_ms += again.duration_ms;
     if again.status == TestStatus::Pass {
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn green_the_second_time_is_flaky_and_red_twice_is_red() {
         let mut flaky = case(TestStatus::Fail, "no title");
-        merge(&mut flaky, case(TestStatus::Pass, ""));
+        merge(&mut flaky, &case(TestStatus::Pass, ""));
         assert!(flaky.is_flaky() && flaky.message.contains("no title"), "{flaky:?}");
         assert_eq!((flaky.attempts, flaky.duration_ms), (2, 10));
 
         let mut red = case(TestStatus::Fail, "no title");
-        merge(&mut red, case(TestStatus::Fail, "no title"));
+        merge(&mut red, &case(TestStatus::Fail, "no title"));
         assert!(!red.is_flaky() && red.status == TestStatus::Fail);
         let reason = failure(&[red.clone(), red.clone()], &red, 3);
         assert_eq!(reason.code, ReasonCode::TestFailed);
