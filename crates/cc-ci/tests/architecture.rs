@@ -44,7 +44,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("cap_std", "harness web"),
     ("clap", "cli domain"),
     ("recipe", "cli config executor harness"),
-    ("reqwest", "forge harness http"),
+    ("reqwest", "app forge harness http"),
     ("resvg", "results"),
     ("sqlx", "publish store"),
 ];

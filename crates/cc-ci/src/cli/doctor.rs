@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::doctor::{self, Health};
+use crate::doctor::{self, Check, Health};
 use crate::state::State;
 
 use super::{Context, Exit, Failure, Outcome};
@@ -48,22 +48,27 @@ pub(super) async fn run(args: DoctorArgs, context: Context) -> Outcome {
         let json = serde_json::json!({ "healthy": worst < Health::Bad, "checks": checks });
         super::tools::print(format!("{json:#}\n").as_bytes())?;
     } else {
-        let mut out = String::new();
-        for check in &checks {
-            let mark = match check.health {
-                Health::Good => context.out.green("✔"),
-                Health::Warning => context.out.yellow("!"),
-                Health::Bad => context.out.red("✘"),
-            };
-            if context.quiet && check.health == Health::Good {
-                continue;
-            }
-            out.push_str(&format!("{mark} {:<10} {}\n", check.name, check.found));
-            if !check.remedy.is_empty() {
-                out.push_str(&format!("  {:<10} {} {}\n", "", context.out.dim("try:"), check.remedy));
-            }
-        }
-        super::tools::print(out.as_bytes())?;
+        show(&checks, context)?;
     }
     Ok(if worst == Health::Bad { Exit::Error } else { Exit::Green })
+}
+
+/// Prints findings with their remedies; only the bad ones if nothing else is to be said.
+pub(super) fn show(checks: &[Check], context: Context) -> Result<(), Failure> {
+    let mut out = String::new();
+    for check in checks {
+        let mark = match check.health {
+            Health::Good => context.out.green("✔"),
+            Health::Warning => context.out.yellow("!"),
+            Health::Bad => context.out.red("✘"),
+        };
+        if context.quiet && check.health == Health::Good {
+            continue;
+        }
+        out.push_str(&format!("{mark} {:<10} {}\n", check.name, check.found));
+        if !check.remedy.is_empty() {
+            out.push_str(&format!("  {:<10} {} {}\n", "", context.out.dim("try:"), check.remedy));
+        }
+    }
+    super::tools::print(out.as_bytes()).map(drop)
 }

@@ -2,11 +2,15 @@
 //!
 //! Standard output carries the answer and nothing else, so it can be piped; progress and warnings go to standard error.
 
-mod progress;
-mod test;
-mod policy;
 mod doctor;
+mod explain;
+mod forge_sim;
+mod policy;
+mod progress;
 mod reap;
+mod serve;
+mod test;
+mod testme;
 mod tools;
 
 use std::io::IsTerminal;
@@ -25,6 +29,8 @@ pub enum Exit {
     Usage = 2,
     /// ERROR: could not judge.
     Error = 3,
+    /// PENDING: asked for, and not over.
+    Pending = 4,
     /// Interrupted by a signal.
     Interrupted = 130,
 }
@@ -64,6 +70,13 @@ enum Command {
     Reap(reap::ReapArgs),
     /// Look at everything a run needs, and say what to do about what is missing
     Doctor(doctor::DoctorArgs),
+    /// Serve: answer `!testme` on pull requests, run the queue, show the pages
+    Serve(serve::ServeArgs),
+    /// Ask for a test on a pull request, or read its verdict there
+    Testme(testme::TestmeArgs),
+    /// Say what cc-ci would understand of something, and why
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     /// Print completions for a shell
     Completions(tools::CompletionsArgs),
     /// Print the manual page
@@ -143,7 +156,9 @@ pub async fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Green.into() };
         }
     };
-    logging(cli.verbose);
+    // A server that says nothing cannot be operated; its journal is its standard error.
+    let serves = matches!(cli.command, Command::Serve(_)) && !cli.quiet;
+    logging(cli.verbose.max(u8::from(serves)));
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         eprintln!("cc-ci made a mistake{place}; please report it, with the folder of the run");
@@ -159,9 +174,12 @@ pub async fn main() -> ExitCode {
         Command::Policy(args) => policy::run(*args, context).await,
         Command::Reap(args) => reap::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Serve(args) => serve::run(args, context).await,
+        Command::Testme(args) => testme::run(args, context).await,
+        Command::Explain(command) => explain::run(&command),
         Command::Completions(args) => tools::completions(&args),
         Command::Man(args) => tools::man(&args),
-        Command::Dev(command) => tools::dev(&command),
+        Command::Dev(command) => tools::dev(command, context).await,
     };
     match result {
         Ok(exit) => exit.into(),

@@ -231,7 +231,7 @@ fn exit(run: &Run) -> Exit {
 }
 
 /// Seconds, or a duration as Docker and Go write it.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return if seconds > 0 { Ok(Duration::from_secs(seconds)) } else { Err("it must be more than nothing".to_owned()) };
     }

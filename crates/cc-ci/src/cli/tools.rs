@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Subcommand};
 
-use super::{Cli, Exit, Failure, Outcome};
+use super::{Cli, Context, Exit, Failure, Outcome};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
@@ -22,6 +22,8 @@ pub(super) struct ManArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DevCommand {
+    /// Start a simulated forge to try the bridge on
+    Forge(super::forge_sim::ForgeArgs),
     /// Print the JSON Schema of results.json
     Schema,
     /// Print the reference of results.json
@@ -52,8 +54,9 @@ pub(super) fn man(args: &ManArgs) -> Outcome {
     print(&out)
 }
 
-pub(super) fn dev(command: &DevCommand) -> Outcome {
+pub(super) async fn dev(command: DevCommand, context: Context) -> Outcome {
     match command {
+        DevCommand::Forge(args) => super::forge_sim::run(args, context).await,
         DevCommand::Schema => {
             let schema = serde_json::to_string_pretty(&crate::results::schema::json_schema())
                 .map_err(|error| Failure::usage(error.to_string()))?;

@@ -189,9 +189,10 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn resolve(layers: &Layers) -> Result<Self, ConfigError> {
+        let (url, token) = forge_access(layers)?;
         let forge = Forge {
-            url: layers.needed("forge.url")?,
-            token: Token::from_file(Path::new(&layers.needed("forge.token_file")?))?,
+            url,
+            token,
             webhook_secrets: webhook_secrets(layers)?,
             repositories: repositories(layers)?,
             organisations: layers.texts("forge.organisations")?,
@@ -235,6 +236,14 @@ impl Config {
     pub fn state(&self) -> State {
         State::at(&self.runs.dir)
     }
+}
+
+/// Address and token of the forge, for commands that need nothing else.
+///
+/// # Errors
+/// If one of them is missing or cannot be used.
+pub fn forge_access(layers: &Layers) -> Result<(String, Token), ConfigError> {
+    Ok((layers.needed("forge.url")?, Token::from_file(Path::new(&layers.needed("forge.token_file")?))?))
 }
 
 fn server(layers: &Layers) -> Result<Server, ConfigError> {

@@ -152,6 +152,7 @@ impl<E: Executor> Worker<E> {
             tracing::warn!("run {}: the lease was lost", lease.number());
             return;
         };
+        tracing::info!("run {} is over: {}", lease.number(), in_words(&report));
         self.write_end(&lease, &report).await;
     }
 
@@ -375,6 +376,17 @@ fn row(event: &Event) -> Option<(&'static str, String)> {
         Event::Warning(what) => Some(("warning", what.clone())),
         Event::Ended(run) => Some(("ended", format!("{}, level {}", run.verdict, run.level))),
         Event::StageStarted(_) | Event::Progress { .. } | Event::StageEnded(_) => None,
+    }
+}
+
+/// The end of an attempt, for the journal.
+fn in_words(report: &Report) -> String {
+    match report {
+        Report::Record(run) => format!("{}, level {}", run.verdict, run.level),
+        Report::Cancelled => "cancelled".to_owned(),
+        Report::Overdue => "out of time".to_owned(),
+        Report::Broken { why } => format!("no verdict: {why}"),
+        Report::Released => "given back, the server stops".to_owned(),
     }
 }
 

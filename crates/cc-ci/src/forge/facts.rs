@@ -58,6 +58,16 @@ pub async fn gather_facts(client: &Client, asking: &Asking<'_>) -> Result<Facts,
     })
 }
 
+/// Asks the forge whether a person may write the code of a repository.
+///
+/// # Errors
+/// As [`gather_facts`].
+pub async fn gather_rights(client: &Client, repo: RepoId, person: &Person, on_operators_list: bool) -> Result<Rights, Error> {
+    let own = client.whoami().await?;
+    let see = Look { client, repo, found: None, site_admin: own.is_admin };
+    see.rights(person, Rights { on_operators_list, ..Rights::default() }).await
+}
+
 /// What all questions about one repository have in common.
 struct Look<'c> {
     client: &'c Client,

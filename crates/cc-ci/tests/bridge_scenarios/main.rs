@@ -2,8 +2,12 @@
 //! executor that follows a script. What is promised to people on a pull request is shown here.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod answers;
 mod crashes;
 mod order;
+mod real;
 mod scripted;
 mod world;

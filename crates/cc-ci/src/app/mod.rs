@@ -4,6 +4,9 @@
 //! one recovery pass, then everything else at once. Order at the end: no more deliveries and claims; what runs may finish
 //! within the grace, then it is torn down and given back to the queue; at last what the forge shall show is sent.
 
+mod actions;
+mod login;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,9 +28,11 @@ use crate::publish::deliver::{Line, deliver};
 use crate::publish::refresh::refresh;
 use crate::publish::render::Pages;
 use crate::queue::recover::{self, Reaper, StackSeen};
+use crate::redact::SecretValue;
 use crate::reconcile::{self, Board, Frame, News, Next, Signal};
 use crate::store::journal::Journal;
 use crate::store::{Store, StoreError, attempts, outbox, runs};
+use crate::web::{self, AccessToken, OpenPull, OpenPulls, Right, SessionKey, WebState};
 
 /// How often rows and stacks are compared.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -66,9 +71,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// The executor cannot be made.
+    /// The executor or the login cannot be made.
     #[error("{0}")]
-    Executor(String),
+    Edge(String),
 }
 
 /// What is open before anything runs: a folder that nobody else has, its database, the way to the forge.
@@ -136,6 +141,7 @@ pub struct App<E> {
     bridge: Bridge,
     worker: Arc<Worker<E>>,
     board: Board,
+    open_pulls: watch::Sender<OpenPulls>,
     /// Everything that looks, decides and executes.
     work: JoinSet<()>,
     /// The server and the outbox, which end last.
@@ -177,6 +183,7 @@ impl<E: Executor> App<E> {
             bridge,
             worker,
             board,
+            open_pulls: watch::channel(OpenPulls::default()).0,
             work: JoinSet::new(),
             edges: JoinSet::new(),
             stop_work,
@@ -185,8 +192,9 @@ impl<E: Executor> App<E> {
             stop_pages,
             lock,
         };
+        let pages = app.pages()?;
         app.start_work();
-        app.start_edges(listener);
+        app.start_edges(listener, pages);
         Ok(app)
     }
 
@@ -197,9 +205,12 @@ impl<E: Executor> App<E> {
 
         let bridge = self.bridge.clone();
         let known = Arc::new(tokio::sync::Mutex::new(enrol::Known::default()));
+        let open_pulls = self.open_pulls.clone();
+        let tell = move |found: enrol::OpenPulls| drop(open_pulls.send_replace(Arc::new(shown(found))));
+        let tell = Arc::new(tell);
         let pass = move || {
-            let (bridge, known) = (bridge.clone(), known.clone());
-            async move { enrol::pass(&bridge, &mut *known.lock().await, &|_| {}).await }
+            let (bridge, known, tell) = (bridge.clone(), known.clone(), tell.clone());
+            async move { enrol::pass(&bridge, &mut *known.lock().await, &*tell).await }
         };
         self.work.spawn(reconcile::run(frame.clone(), "enrol", signals.enrol.clone(), config.forge.enrol_every, pass));
 
@@ -232,9 +243,39 @@ impl<E: Executor> App<E> {
         self.work.spawn(reconcile::run(frame, "recover", Signal::default(), RECOVERY, pass));
     }
 
-    fn start_edges(&mut self, listener: TcpListener) {
+    /// The pages, with what they may ask for.
+    fn pages(&self) -> Result<WebState, StartError> {
+        let config = &self.bridge.config;
+        let token = |right| move |(name, token): &(String, _)| AccessToken::new(name.clone(), secret_text(token), right);
+        let acting = config.web.act_tokens.iter().map(token(Right::Act));
+        let tokens = acting.chain(config.web.read_tokens.iter().map(token(Right::Read))).collect();
+        let settings = web::Settings {
+            public_url: config.server.public_url.clone(),
+            title: config.web.title.clone(),
+            public_reading: config.web.public,
+            forge_url: url::Url::parse(&config.forge.url).ok(),
+            slots: config.runs.slots,
+            tokens,
+            session_key: session_key(config.web.session_key.as_ref()),
+            viewers: config.web.viewers,
+        };
+        let login = login::AtForge::of(config).map_err(StartError::Edge)?;
+        let actions = Arc::new(actions::FromPages(self.bridge.clone()));
+        let (store, clock) = (self.bridge.store.clone(), self.bridge.clock.clone());
+        let runs_dir = config.runs.dir.join("runs");
+        let (open_pulls, stop) = (self.open_pulls.subscribe(), self.stop_pages.clone());
+        Ok(WebState::new(store, runs_dir, settings, actions, clock).with(|parts| {
+            parts.open_pulls = open_pulls;
+            parts.stop = stop;
+            if let Some(login) = login {
+                parts.login = Some(Arc::new(login));
+            }
+        }))
+    }
+
+    fn start_edges(&mut self, listener: TcpListener, pages: WebState) {
         self.edges.spawn(publish(self.frame(&self.stop_edges), self.bridge.clone()));
-        let router = intake::router(self.bridge.clone());
+        let router = web::router(pages).merge(intake::router(self.bridge.clone()));
         let stop = self.stop_pages.clone();
         self.edges.spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -292,6 +333,22 @@ impl<E: Executor> App<E> {
         }
         self.bridge.store.close().await;
     }
+}
+
+/// Open pull requests as the pages take them.
+fn shown(found: enrol::OpenPulls) -> std::collections::BTreeMap<String, Vec<OpenPull>> {
+    let pulls = |pulls: Vec<(i64, String)>| pulls.into_iter().map(|(number, title)| OpenPull { number, title }).collect();
+    found.into_iter().map(|(name, of_repo)| (name, pulls(of_repo))).collect()
+}
+
+/// What signs sessions: made of the configured secret, or new each time.
+fn session_key(secret: Option<&SecretValue>) -> SessionKey {
+    use sha2::{Digest, Sha256};
+    SessionKey::new(secret.map_or_else(rand::random, |secret| Sha256::digest(secret.expose().as_bytes()).into()))
+}
+
+fn secret_text(secret: &SecretValue) -> &str {
+    secret.expose()
 }
 
 /// Compares rows and stacks once, and does what follows.
