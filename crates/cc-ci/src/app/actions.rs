@@ -43,7 +43,9 @@ impl FromPages {
         let message = match (cancelled.ended.is_empty(), cancelled.asked.is_empty()) {
             (false, _) => format!("Run {number} is cancelled."),
             (true, false) => format!("Run {number} is being stopped and removed."),
-            (true, true) => return Err(ActionError::Refused(format!("run {number} is over, or being cancelled already"))),
+            (true, true) => {
+                return Err(ActionError::Refused(format!("run {number} is over, or being cancelled already")));
+            }
         };
         Ok(Done { run: Some(number), message })
     }
@@ -60,7 +62,8 @@ impl FromPages {
     }
 
     async fn do_enqueue(&self, what: &Enqueue, by: &Person) -> Result<Done, ActionError> {
-        let enrolment = self.0.enrolled().ok_or_else(|| ActionError::Unavailable("the forge has not answered yet".into()))?;
+        let enrolment =
+            self.0.enrolled().ok_or_else(|| ActionError::Unavailable("the forge has not answered yet".into()))?;
         let unknown = || ActionError::NotFound(format!("a served recipe {}", what.recipe));
         let (id, served) = enrolment
             .repositories
@@ -121,7 +124,8 @@ impl FromPages {
         }
         let tags = client.tags(repo).await.map_err(|error| told(&error, "the tags"))?;
         let tag = tags.into_iter().find(|tag| tag.name == reference);
-        tag.map(|tag| tag.sha.to_ascii_lowercase()).ok_or_else(|| ActionError::NotFound(format!("branch or tag {reference}")))
+        tag.map(|tag| tag.sha.to_ascii_lowercase())
+            .ok_or_else(|| ActionError::NotFound(format!("branch or tag {reference}")))
     }
 
     /// Whoever holds a configured token may everything that it allows; others what they may do with the code.
@@ -150,7 +154,9 @@ impl FromPages {
         self.0.signals.publish.wake();
         self.0.news.tell();
         match accepted {
-            Accepted::Queued { number, .. } => Ok(Done { run: Some(number), message: format!("Run {number} is queued.") }),
+            Accepted::Queued { number, .. } => {
+                Ok(Done { run: Some(number), message: format!("Run {number} is queued.") })
+            }
             Accepted::Joined { number } => {
                 Ok(Done { run: Some(number), message: format!("Run {number} waits already and will answer this too.") })
             }

@@ -59,7 +59,8 @@ impl AtForge {
         let answer = self.http.post(format!("{}/login/oauth/access_token", self.base)).form(&form).send().await;
         let granted: Granted =
             answer.and_then(reqwest::Response::error_for_status).map_err(failed)?.json().await.map_err(failed)?;
-        let answer = self.http.get(format!("{}/api/v1/user", self.base)).bearer_auth(&granted.access_token).send().await;
+        let answer =
+            self.http.get(format!("{}/api/v1/user", self.base)).bearer_auth(&granted.access_token).send().await;
         let account: Account =
             answer.and_then(reqwest::Response::error_for_status).map_err(failed)?.json().await.map_err(failed)?;
         if account.id <= 0 {
@@ -83,7 +84,12 @@ impl ForgeLogin for AtForge {
         format!("{}/login/oauth/authorize?{query}", self.base)
     }
 
-    fn exchange<'a>(&'a self, code: &'a str, verifier: &'a str, callback: &'a Url) -> Later<'a, Result<Person, String>> {
+    fn exchange<'a>(
+        &'a self,
+        code: &'a str,
+        verifier: &'a str,
+        callback: &'a Url,
+    ) -> Later<'a, Result<Person, String>> {
         Box::pin(self.account(code, verifier, callback))
     }
 }

@@ -28,8 +28,8 @@ use crate::publish::deliver::{Line, deliver};
 use crate::publish::refresh::refresh;
 use crate::publish::render::Pages;
 use crate::queue::recover::{self, Reaper, StackSeen};
-use crate::redact::SecretValue;
 use crate::reconcile::{self, Board, Frame, News, Next, Signal};
+use crate::redact::SecretValue;
 use crate::store::journal::Journal;
 use crate::store::{Store, StoreError, attempts, outbox, runs};
 use crate::web::{self, AccessToken, OpenPull, OpenPulls, Right, SessionKey, WebState};
@@ -96,7 +96,8 @@ impl Ground {
         let dir = &config.runs.dir;
         let failed = |source| StartError::Folder { path: dir.clone(), source };
         std::fs::create_dir_all(dir).map_err(failed)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(dir.join("serve.lock")).map_err(failed)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(dir.join("serve.lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StartError::Running(dir.clone())),
@@ -246,7 +247,8 @@ impl<E: Executor> App<E> {
     /// The pages, with what they may ask for.
     fn pages(&self) -> Result<WebState, StartError> {
         let config = &self.bridge.config;
-        let token = |right| move |(name, token): &(String, _)| AccessToken::new(name.clone(), secret_text(token), right);
+        let token =
+            |right| move |(name, token): &(String, _)| AccessToken::new(name.clone(), secret_text(token), right);
         let acting = config.web.act_tokens.iter().map(token(Right::Act));
         let tokens = acting.chain(config.web.read_tokens.iter().map(token(Right::Read))).collect();
         let settings = web::Settings {
@@ -337,7 +339,8 @@ impl<E: Executor> App<E> {
 
 /// Open pull requests as the pages take them.
 fn shown(found: enrol::OpenPulls) -> std::collections::BTreeMap<String, Vec<OpenPull>> {
-    let pulls = |pulls: Vec<(i64, String)>| pulls.into_iter().map(|(number, title)| OpenPull { number, title }).collect();
+    let pulls =
+        |pulls: Vec<(i64, String)>| pulls.into_iter().map(|(number, title)| OpenPull { number, title }).collect();
     found.into_iter().map(|(name, of_repo)| (name, pulls(of_repo))).collect()
 }
 

@@ -28,7 +28,11 @@ pub type OpenPulls = BTreeMap<String, Vec<(i64, String)>>;
 ///
 /// # Errors
 /// If the forge does not answer; then nothing changed.
-pub async fn pass(bridge: &Bridge, known: &mut Known, tell: &(dyn Fn(OpenPulls) + Send + Sync)) -> Result<Next, String> {
+pub async fn pass(
+    bridge: &Bridge,
+    known: &mut Known,
+    tell: &(dyn Fn(OpenPulls) + Send + Sync),
+) -> Result<Next, String> {
     let client = bridge.client.as_ref();
     let own = client.whoami().await.map_err(|error| error.to_string())?;
     let found = repositories(bridge, known).await.map_err(|error| error.to_string())?;

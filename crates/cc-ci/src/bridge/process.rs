@@ -112,11 +112,19 @@ async fn decide(bridge: &Bridge, enrolment: &Enrolment, delivery: &Delivery) -> 
     let facts = match gather_facts(&bridge.client, &asking).await {
         Ok(facts) => facts,
         // Concerns everything: no use in asking about the next one.
-        Err(error) if error.is_transient() || error.kind == ErrorKind::Unauthorised => return Err(Trouble::Forge(error)),
+        Err(error) if error.is_transient() || error.kind == ErrorKind::Unauthorised => {
+            return Err(Trouble::Forge(error));
+        }
         Err(error) => return put_off(bridge, delivery, &error.to_string(), now).await,
     };
     let decision = gate::decide(&trigger, &facts, &enrolment.gate, bridge.clock.now());
-    tracing::info!("comment {} on {}#{}: {}", trigger.comment_id, repo_name(enrolment, &trigger), trigger.number, note(&decision));
+    tracing::info!(
+        "comment {} on {}#{}: {}",
+        trigger.comment_id,
+        repo_name(enrolment, &trigger),
+        trigger.number,
+        note(&decision)
+    );
     if let Decision::Wait { why } = &decision {
         let mut write = bridge.store.begin_immediate().await?;
         deliveries::postpone(&mut write, delivery.id, now + SETTLING, why).await?;

@@ -9,8 +9,10 @@ use forge_sim::{Config, Sim, SimError};
 use super::{Context, Exit, Failure, Outcome};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Prints what a configuration needs, one NAME=value a line, and serves until it is stopped. People: `alice` \
-    may write, `bob` is a stranger, `ccci` is the bot. Passwords are <login>-password. Controls are below /_sim/.")]
+#[command(
+    after_help = "Prints what a configuration needs, one NAME=value a line, and serves until it is stopped. People: `alice` \
+    may write, `bob` is a stranger, `ccci` is the bot. Passwords are <login>-password. Controls are below /_sim/."
+)]
 pub(super) struct ForgeArgs {
     /// Where to listen; loopback only, port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
@@ -51,7 +53,9 @@ fn furnish(sim: &Sim, recipes: &[PathBuf]) -> Result<String, SimError> {
         let repo = repo.collaborator("alice", "write")?.collaborator("ccci", "admin")?;
         out.push_str(&format!("RECIPE={}\n", repo.full_name()));
     }
-    for (name, login) in [("BOT_TOKEN", "ccci"), ("ALICE_TOKEN", "alice"), ("BOB_TOKEN", "bob"), ("ADMIN_TOKEN", sim.admin())] {
+    for (name, login) in
+        [("BOT_TOKEN", "ccci"), ("ALICE_TOKEN", "alice"), ("BOB_TOKEN", "bob"), ("ADMIN_TOKEN", sim.admin())]
+    {
         out.push_str(&format!("{name}={}\n", sim.token(login, &["all"])?));
     }
     Ok(out)

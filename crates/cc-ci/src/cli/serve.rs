@@ -14,9 +14,11 @@ use crate::executor::Embedded;
 use super::{Context, Exit, Failure, Outcome};
 
 #[derive(Debug, Args)]
-#[command(after_help = "A SIGTERM or Ctrl-C ends it in order: running tests get `server.grace`, then they are torn down and tested \
+#[command(
+    after_help = "A SIGTERM or Ctrl-C ends it in order: running tests get `server.grace`, then they are torn down and tested \
     again after the next start.\n\n\
-    Exit codes: 0 stopped in order, 2 configuration, 3 it cannot start, or --check found something that cannot work.")]
+    Exit codes: 0 stopped in order, 2 configuration, 3 it cannot start, or --check found something that cannot work."
+)]
 pub(super) struct ServeArgs {
     /// Configuration; /etc/cc-ci/cc-ci.toml if it is there
     #[arg(long, value_name = "FILE", env = "CC_CI_CONFIG", value_hint = ValueHint::FilePath)]
@@ -35,7 +37,8 @@ pub(super) async fn run(args: ServeArgs, context: Context) -> Outcome {
     if args.print_config {
         return super::tools::print(layers.manual().as_bytes());
     }
-    let config = Config::resolve(&layers).map_err(|error| usage(error).remedy("`cc-ci serve --print-config` is the manual"))?;
+    let config =
+        Config::resolve(&layers).map_err(|error| usage(error).remedy("`cc-ci serve --print-config` is the manual"))?;
     if args.check {
         let checks = check(&config).await;
         super::doctor::show(&checks, context)?;
@@ -48,7 +51,9 @@ pub(super) async fn run(args: ServeArgs, context: Context) -> Outcome {
     let executor = executor.map_err(|error| Failure::error(error.to_string()))?;
     let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
         (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => return Err(Failure::error(format!("signals cannot be waited for: {error}"))),
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(Failure::error(format!("signals cannot be waited for: {error}")));
+        }
     };
     let app = App::start(ground, executor).await.map_err(failed)?;
     if !context.quiet {

@@ -102,7 +102,9 @@ async fn post(client: &Client, repo: RepoId, number: i64) -> Result<i64, Error> 
         Err(error) if error.is_transient() => {
             let own = client.whoami().await?.person.id;
             let comments = client.comments(repo, number).await?;
-            let ours = |comment: &&Comment| comment.id > before && comment.author.id == own && comment.body.trim() == "!testme";
+            let ours = |comment: &&Comment| {
+                comment.id > before && comment.author.id == own && comment.body.trim() == "!testme"
+            };
             comments.iter().find(ours).map(|comment| comment.id).ok_or(error)
         }
         Err(error) => Err(error),
@@ -264,7 +266,10 @@ mod tests {
     fn a_refusal_is_an_answer_too() {
         let hint = comment(4, "<!-- cc-ci:hint:3 -->\n`bob`: Only people who may write.");
         let reading = judge(3, "a", &[&hint]);
-        assert_eq!((reading.verdict, reading.why.as_str()), (Verdict::Error, "refused: `bob`: Only people who may write."));
+        assert_eq!(
+            (reading.verdict, reading.why.as_str()),
+            (Verdict::Error, "refused: `bob`: Only people who may write.")
+        );
         assert_eq!(judge(4, "a", &[&hint]).verdict, Verdict::Pending);
     }
 

@@ -57,15 +57,18 @@ impl Layers {
                     let message = format!("there is no setting `{key}`{near}; see `cc-ci serve --print-config`");
                     return Err(ConfigError::Bad { place, message });
                 };
-                let value = same_kind(&key, default, value).map_err(|message| ConfigError::Bad { place: place.clone(), message })?;
+                let value = same_kind(&key, default, value)
+                    .map_err(|message| ConfigError::Bad { place: place.clone(), message })?;
                 values.insert(key, (value, place));
             }
         }
         for (key, (value, place)) in &mut values {
             let name = env_name(key);
             if let Some(text) = env(&name) {
-                *value = from_env(value, &text)
-                    .map_err(|message| ConfigError::Bad { place: format!("${name}"), message: format!("{key}: {message}") })?;
+                *value = from_env(value, &text).map_err(|message| ConfigError::Bad {
+                    place: format!("${name}"),
+                    message: format!("{key}: {message}"),
+                })?;
                 *place = format!("${name}");
             }
         }
@@ -81,7 +84,8 @@ impl Layers {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name;
             }
-            match line.split_once(" = ").and_then(|(key, _)| Some((key, self.values.get(&format!("{section}.{key}"))?))) {
+            match line.split_once(" = ").and_then(|(key, _)| Some((key, self.values.get(&format!("{section}.{key}"))?)))
+            {
                 Some((key, (value, place))) => {
                     let from = if place.starts_with("defaults.toml") { String::new() } else { format!("  # {place}") };
                     out.push_str(&format!("{key} = {}{from}\n", shown(value)));
@@ -196,7 +200,8 @@ fn parse(name: &str, text: &str) -> Result<BTreeMap<String, (Value, String)>, Co
         for (key, value) in table {
             let full = format!("{}.{}", section.get_ref(), key.get_ref());
             let at = key.span().start;
-            let value = plain(value.get_ref()).ok_or_else(|| bad(at, format!("`{full}` has a value of a kind that no setting has")))?;
+            let value = plain(value.get_ref())
+                .ok_or_else(|| bad(at, format!("`{full}` has a value of a kind that no setting has")))?;
             out.insert(full, (value, place(at)));
         }
     }
@@ -259,8 +264,6 @@ fn shown(value: &Value) -> String {
         Value::Text(text) => toml::Value::String(text.clone()).to_string(),
         Value::Number(number) => number.to_string(),
         Value::Flag(flag) => flag.to_string(),
-        Value::Texts(texts) => {
-            toml::Value::Array(texts.iter().cloned().map(toml::Value::String).collect()).to_string()
-        }
+        Value::Texts(texts) => toml::Value::Array(texts.iter().cloned().map(toml::Value::String).collect()).to_string(),
     }
 }

@@ -61,10 +61,16 @@ fn every_key_has_a_comment_before_it() {
 fn mistakes_are_told_with_line_and_remedy() {
     let place = Place::new();
     let table = [
-        ("[runs]\nslot = 3\n", "cc-ci.toml:7: there is no setting `runs.slot` (did you mean `runs.slots`?); see `cc-ci serve --print-config`"),
+        (
+            "[runs]\nslot = 3\n",
+            "cc-ci.toml:7: there is no setting `runs.slot` (did you mean `runs.slots`?); see `cc-ci serve --print-config`",
+        ),
         ("[runs]\nslots = \"3\"\n", "cc-ci.toml:7: `runs.slots` must be a number, as in `2`"),
         ("[runs]\nslots = 0\n", "cc-ci.toml:7: `runs.slots` is 0; it must be from 1 to 1000"),
-        ("[runs]\ntimeout = \"1 fortnight\"\n", "cc-ci.toml:7: \"1 fortnight\" is no time; write it as in \"90s\", \"15m\", \"1h30m\""),
+        (
+            "[runs]\ntimeout = \"1 fortnight\"\n",
+            "cc-ci.toml:7: \"1 fortnight\" is no time; write it as in \"90s\", \"15m\", \"1h30m\"",
+        ),
         ("[server]\nlisten = \"here\"\n", "cc-ci.toml:7: write an address and a port, as in \"127.0.0.1:8420\""),
         ("[web]\noauth_client_id = \"x\"\n", "cc-ci.toml:7: web.oauth_client_secret_file is missing; set both or none"),
     ];
@@ -74,10 +80,7 @@ fn mistakes_are_told_with_line_and_remedy() {
     assert!(place.config("[runs\n").unwrap_err().starts_with("cc-ci.toml:6: "));
     let text = place.file("").replace("[\"a/b\"]", "[\"a\"]");
     let layers = Layers::of(Some(("f", &text)), none).unwrap();
-    assert_eq!(
-        Config::resolve(&layers).unwrap_err().to_string(),
-        "f:5: \"a\" is not of the form \"owner/name\""
-    );
+    assert_eq!(Config::resolve(&layers).unwrap_err().to_string(), "f:5: \"a\" is not of the form \"owner/name\"");
     std::fs::write(place.dir.path().join("secret"), "short").unwrap();
     assert!(place.config("").unwrap_err().contains("shorter than 32 bytes"));
 }

@@ -145,7 +145,8 @@ impl Embedded {
         if let Some(install) = stages.first_mut() {
             install.status = StageStatus::Fail;
             install.started = Some(started);
-            install.duration_ms = Some(clock::now().duration_since(started).unsigned_abs().as_millis().try_into().unwrap_or(0));
+            install.duration_ms =
+                Some(clock::now().duration_since(started).unsigned_abs().as_millis().try_into().unwrap_or(0));
             install.skip = None;
             install.reason = Some(reason);
         }
@@ -193,7 +194,8 @@ impl Executor for Embedded {
     async fn execute(&self, order: Order, reporter: Reporter, cancel: CancellationToken) -> Result<Run, String> {
         let started = clock::now();
         let facts = self.engine.require_swarm_manager().await.map_err(|error| error.to_string())?;
-        let _lock = self.state.lock(&order.run_id).map_err(|error| format!("the lock of the run cannot be taken: {error}"))?;
+        let _lock =
+            self.state.lock(&order.run_id).map_err(|error| format!("the lock of the run cannot be taken: {error}"))?;
         let mut request = self.request(&order).await?;
         reporter.tell(harness::Event::Preparing("reading the recipe".to_owned()));
         let prepared = match self.prepare(&mut request, &cancel).await {
@@ -237,8 +239,7 @@ impl Executor for Embedded {
     }
 
     async fn reap(&self, run: &RunId) -> Result<(), String> {
-        let removal =
-            self.engine.remove(&Scope::Run(run.clone()), REMOVAL).await.map_err(|error| error.to_string())?;
+        let removal = self.engine.remove(&Scope::Run(run.clone()), REMOVAL).await.map_err(|error| error.to_string())?;
         if let Some(left) = removal.leftovers.first() {
             return Err(format!("{} {} is still there: {}", left.kind, left.name, left.why));
         }
@@ -272,7 +273,8 @@ mod tests {
 
     #[test]
     fn a_record_of_a_refusal_is_red() {
-        let mut stages: Vec<StageResult> = Stage::ALL.into_iter().map(|stage| StageResult::not_run(stage, "x")).collect();
+        let mut stages: Vec<StageResult> =
+            Stage::ALL.into_iter().map(|stage| StageResult::not_run(stage, "x")).collect();
         stages[0].status = StageStatus::Fail;
         stages[0].reason = Some(Reason::new(ReasonCode::InvalidRecipe, "no compose.yml"));
         assert_eq!(verdict(&stages, &Stage::ALL, true, true), Verdict::Red);

@@ -53,7 +53,13 @@ pub struct Worker<E> {
 
 impl<E: Executor> Worker<E> {
     /// A worker in one life of this process. `stop` ends claiming; `halt` ends the attempts that go on.
-    pub fn new(bridge: Bridge, executor: Arc<E>, host: &str, stop: CancellationToken, halt: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        bridge: Bridge,
+        executor: Arc<E>,
+        host: &str,
+        stop: CancellationToken,
+        halt: CancellationToken,
+    ) -> Arc<Self> {
         let prefix = format!("embedded:{host}:");
         let this = format!("{prefix}{:016x}", rand::random::<u64>());
         let (alive, attempts) = (Mutex::default(), Mutex::default());
@@ -82,7 +88,8 @@ impl<E: Executor> Worker<E> {
             let mut connection = self.bridge.store.read().await.map_err(text)?;
             let open = runs::open(&mut connection).await.map_err(text)?;
             drop(connection);
-            let Some(next) = open.iter().filter(|run| run.state == RunState::Queued).map(|run| run.not_before).min() else {
+            let Some(next) = open.iter().filter(|run| run.state == RunState::Queued).map(|run| run.not_before).min()
+            else {
                 return Ok(Next::Idle);
             };
             if !intake::has_space(&self.bridge) {
@@ -144,7 +151,10 @@ impl<E: Executor> Worker<E> {
         let execution = self.executor.execute(order, reporter, cancel.clone());
         let mut follow = Follow { worker: self, lease: &lease, cancel, ending: None };
         let Some(outcome) = follow.until_over(AssertUnwindSafe(execution).catch_unwind(), told).await else {
-            tracing::error!("run {}: what it deployed could not be removed in time; left to the reaper", lease.number());
+            tracing::error!(
+                "run {}: what it deployed could not be removed in time; left to the reaper",
+                lease.number()
+            );
             return;
         };
         let outcome = outcome.unwrap_or_else(|_| Err("cc-ci made a mistake; see its log".to_owned()));

@@ -115,8 +115,13 @@ pub struct Frame {
 }
 
 /// Runs passes until it is stopped. A pass that is going on is finished first.
-pub async fn run<F>(frame: Frame, name: &'static str, signal: Signal, period: Duration, mut pass: impl FnMut() -> F + Send)
-where
+pub async fn run<F>(
+    frame: Frame,
+    name: &'static str,
+    signal: Signal,
+    period: Duration,
+    mut pass: impl FnMut() -> F + Send,
+) where
     F: Future<Output = Result<Next, String>> + Send,
 {
     while !frame.stop.is_cancelled() {

@@ -14,7 +14,9 @@ async fn a_maintainer_asks_and_is_answered() {
     let comment = world.comment("alice", &pr, "!testme");
     world.until_status(&head, "pending").await;
     world.until("the comment is acknowledged", || world.reactions(comment) == ["eyes"]).await;
-    world.until("install is in the table", || world.answers(&pr).iter().any(|text| text.contains("| ✔ | install |"))).await;
+    world
+        .until("install is in the table", || world.answers(&pr).iter().any(|text| text.contains("| ✔ | install |")))
+        .await;
     assert!(world.answers(&pr)[0].contains("PENDING, running"), "{:?}", world.answers(&pr));
     world.swarm.let_go();
     world.until_status(&head, "success").await;
@@ -64,7 +66,10 @@ async fn what_is_no_command_starts_nothing() {
 async fn a_closed_pull_request_starts_nothing() {
     let world = World::new().await;
     let (pr, head) = world.pull_request("upgrade");
-    world.sim.call("alice", "PATCH", &format!("repos/{REPO}/pulls/{}", pr.number), json!({ "state": "closed" })).unwrap();
+    world
+        .sim
+        .call("alice", "PATCH", &format!("repos/{REPO}/pulls/{}", pr.number), json!({ "state": "closed" }))
+        .unwrap();
     let comment = world.comment("alice", &pr, "!testme");
     world.decided().await;
     world.published().await;

@@ -76,7 +76,8 @@ async fn unsigned_and_oversized_deliveries_are_turned_away() {
     let world = World::new().await;
     let url = format!("http://{}/hooks/gitea", world.app().address());
     let client = cc_ci::http::builder().build().unwrap();
-    let send = async |body: String| client.post(&url).header("content-type", "application/json").body(body).send().await;
+    let send =
+        async |body: String| client.post(&url).header("content-type", "application/json").body(body).send().await;
     assert_eq!(send("{}".to_owned()).await.unwrap().status(), 401);
     assert_eq!(send("x".repeat(1024 * 1024 + 1)).await.unwrap().status(), 413);
 }
@@ -134,7 +135,9 @@ async fn killed_anywhere_there_is_one_verdict_one_comment_and_nothing_left() {
             Journalled => world.sim.settle().await,
             Begun => world.until("it begins", || !world.swarm.begun().is_empty()).await,
             Pending => world.until_status(&head, "pending").await,
-            Install => world.until("install", || world.answers(&pr).iter().any(|a| a.contains("| ✔ | install |"))).await,
+            Install => {
+                world.until("install", || world.answers(&pr).iter().any(|a| a.contains("| ✔ | install |"))).await
+            }
             Over => {
                 world.until("it runs", || !world.swarm.deployed().is_empty()).await;
                 world.swarm.let_go();

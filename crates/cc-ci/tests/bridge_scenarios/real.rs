@@ -1,6 +1,10 @@
 //! The same stories for real, as an operator and a maintainer would live them: the program `cc-ci serve`, the real
 //! harness on the machine's swarm, `custom-html-tiny`, and `testme-on-pr.sh`.
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the tests are the user: they start the program")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the tests are the user: they start the program"
+)]
 
 use std::path::Path;
 use std::process::Stdio;
@@ -127,13 +131,19 @@ async fn v1_and_v2_on_the_real_swarm() {
     server.says("run 1 is over: GREEN, level 5").await;
     let (exit, said) = testme(dir.path(), &sim, "0", &["--wait", "60s"]).await;
     let states: Vec<String> = sim.statuses(&head).into_iter().map(|(_, state, _)| state).collect();
-    assert_eq!((states.first().map(String::as_str), states.last().map(String::as_str)), (Some("pending"), Some("success")));
+    assert_eq!(
+        (states.first().map(String::as_str), states.last().map(String::as_str)),
+        (Some("pending"), Some("success"))
+    );
     let ours: Vec<String> =
         sim.comments(&pr).into_iter().filter(|(author, _)| author == "ccci").map(|(_, text)| text).collect();
     assert_eq!(ours.len(), 1, "{ours:#?}");
     assert!(ours[0].contains("GREEN** · level 5 of 5"), "{}", ours[0]);
     assert_eq!(exit, 0, "{said}");
-    assert!(said.starts_with("VERDICT=GREEN\nBUILD=http://127.0.0.1:") && said.trim_end().ends_with("/runs/1"), "{said}");
+    assert!(
+        said.starts_with("VERDICT=GREEN\nBUILD=http://127.0.0.1:") && said.trim_end().ends_with("/runs/1"),
+        "{said}"
+    );
 
     // V2: one more `!testme`, whose verdict is its own.
     let (exit, said) = testme(dir.path(), &sim, "1", &["--wait", "6m"]).await;
@@ -149,9 +159,8 @@ async fn v1_and_v2_on_the_real_swarm() {
     assert_eq!(server.stop().await, 0);
     let left = tokio::task::spawn_blocking(move || {
         let runs = std::fs::read_dir(dir.path().join("state/runs")).unwrap();
-        let left: usize = runs
-            .map(|entry| common::inventory(None, entry.unwrap().file_name().to_str().unwrap()).len())
-            .sum();
+        let left: usize =
+            runs.map(|entry| common::inventory(None, entry.unwrap().file_name().to_str().unwrap()).len()).sum();
         (dir, left)
     });
     assert_eq!(left.await.unwrap().1, 0, "nothing is left on the swarm");

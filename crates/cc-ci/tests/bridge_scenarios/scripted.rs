@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use cc_ci::executor::{Executor, HostRoom, Order};
 use cc_ci::domain::{
     HostLoad, Reason, ReasonCode, RecipeInfo, Run, RunId, SecretScan, Stage, StageResult, StageStatus, Teardown,
     TestCase, TestKind, TestStatus, level, verdict,
 };
+use cc_ci::executor::{Executor, HostRoom, Order};
 use cc_ci::harness::{Event, Reporter};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

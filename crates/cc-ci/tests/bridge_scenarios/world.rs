@@ -197,10 +197,14 @@ impl World {
 
     /// States of the statuses that were posted for a commit, in order.
     pub(crate) fn states(&self, commit: &str) -> Vec<String> {
-        self.sim.statuses(commit).into_iter().map(|(context, state, _)| {
-            assert_eq!(context, "cc-ci/testme");
-            state
-        }).collect()
+        self.sim
+            .statuses(commit)
+            .into_iter()
+            .map(|(context, state, _)| {
+                assert_eq!(context, "cc-ci/testme");
+                state
+            })
+            .collect()
     }
 
     /// The bot's comments.
