@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench build clean-leftovers
+.PHONY: help setup demo demo-test demo-bridge test check bench build clean-leftovers
 
 export CC_CI_HOME ?= /var/lib/cc-ci
 export PATH := $(CC_CI_HOME)/tools/bin:$(PATH)
@@ -21,8 +21,13 @@ setup: ## make this machine ready: engine, swarm mode, registry, tools, example 
 build: ## build cc-ci (debug)
 	cargo build --locked --package cc-ci
 
-demo: setup build ## test the example recipe through all five stages and show table and evidence
+demo: demo-test demo-bridge ## the whole story: demo-test, then demo-bridge
+
+demo-test: setup build ## test the example recipe through all five stages and show table and evidence
 	$(CC_CI) test $(CC_CI_HOME)/recipes/$(EXAMPLE) --tests tests-repo
+
+demo-bridge: setup build ## a forge, cc-ci serve, a pull request, and what becomes of three comments (KEEP=1 leaves it running)
+	scripts/demo-bridge
 
 test: setup ## every test, those on real Docker Swarm included
 	cargo test --locked --workspace
@@ -31,11 +36,12 @@ check: ## formatting, lints and the tests that need no Docker
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --bins
-	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers} bench/{floor,run} .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers,demo-bridge} bench/{floor,run,load} .ci/run; \
 	else echo "shellcheck is not installed: the scripts were not checked"; fi
 
-bench: setup build ## cc-ci against the floor (the same work by a minimal script), and two lanes against one
+bench: setup build ## cc-ci against the floor (the same work by a minimal script), two lanes against one; the server under load
 	bench/run
+	bench/load
 
 clean-leftovers: ## remove what interrupted runs of tests and of the bench left in the engine
 	@scripts/clean-leftovers
