@@ -69,7 +69,8 @@ impl State {
         let Ok(entries) = std::fs::read_dir(self.root.join("work")) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let run = name.to_str().and_then(|name| name.split_once('-')).and_then(|(run, _)| run.parse::<RunId>().ok());
+            let run =
+                name.to_str().and_then(|name| name.split_once('-')).and_then(|(run, _)| run.parse::<RunId>().ok());
             if run.is_some_and(|run| !self.is_live(&run)) {
                 // What cannot be removed now is tried again the next time.
                 let _ = std::fs::remove_dir_all(entry.path());
@@ -109,9 +110,9 @@ impl State {
     /// there and here.
     #[must_use]
     pub fn live_among<'a>(&self, claims: impl IntoIterator<Item = (&'a RunId, Option<&'a str>)>) -> BTreeSet<RunId> {
-        let alive = claims.into_iter().filter(|(run, elsewhere)| {
-            self.is_live(run) || elsewhere.is_some_and(|root| Self::at(root).is_live(run))
-        });
+        let alive = claims
+            .into_iter()
+            .filter(|(run, elsewhere)| self.is_live(run) || elsewhere.is_some_and(|root| Self::at(root).is_live(run)));
         alive.map(|(run, _)| run.clone()).collect()
     }
 

@@ -69,7 +69,21 @@ const WRAPPED: &[(&str, &str, &str)] = &[
 
 /// What makes a library asynchronous, or lets it reach network, engine or database.
 const IMPURE: &[&str] = &[
-    "async-std", "axum", "bollard", "git2", "hyper", "mio", "nix", "reqwest", "rustix", "smol", "socket2", "sqlx", "tempfile", "tokio", "ureq",
+    "async-std",
+    "axum",
+    "bollard",
+    "git2",
+    "hyper",
+    "mio",
+    "nix",
+    "reqwest",
+    "rustix",
+    "smol",
+    "socket2",
+    "sqlx",
+    "tempfile",
+    "tokio",
+    "ureq",
 ];
 
 /// A file of the crate without its tests and comments.
@@ -102,7 +116,10 @@ fn sources() -> Vec<Source> {
             let name = inner.file_stem().unwrap().to_str().unwrap();
             let first = inner.iter().next().unwrap().to_str().unwrap();
             let module = first.strip_suffix(".rs").unwrap_or(first).to_owned();
-            if path.extension().is_some_and(|end| end == "rs") && !name.ends_with("tests") && !["lib", "main"].contains(&module.as_str()) {
+            if path.extension().is_some_and(|end| end == "rs")
+                && !name.ends_with("tests")
+                && !["lib", "main"].contains(&module.as_str())
+            {
                 let lines = code_of(&std::fs::read_to_string(&path).unwrap());
                 found.push(Source { module, path: inner.to_owned(), lines });
             }
@@ -115,7 +132,8 @@ fn sources() -> Vec<Source> {
 /// Numbered lines, without comments and without what follows `#[cfg(test)]` before the module of tests.
 fn code_of(text: &str) -> Vec<(usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
-    let end = lines.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod ")).unwrap_or(lines.len());
+    let end =
+        lines.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod ")).unwrap_or(lines.len());
     let code = lines[..end].iter().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
     code.map(|(index, line)| (index + 1, (*line).to_owned())).collect()
 }
@@ -206,13 +224,17 @@ fn what_is_wrapped_is_used_only_by_its_wrapper() {
     let mut wrong = Vec::new();
     for source in sources() {
         // `crate::env::var` is the wrapper, and Tokio's Instant is one that tests can move.
-        let std_instant = source.lines.iter().any(|(_, line)| line.starts_with("use std::time::") && line.contains("Instant"));
+        let std_instant =
+            source.lines.iter().any(|(_, line)| line.starts_with("use std::time::") && line.contains("Instant"));
         for (number, line) in &source.lines {
             let line = line.replace("crate::env::var(", "");
             for (path, text, wrappers) in WRAPPED {
                 let own = wrappers.split_whitespace().any(|module| module == source.module);
                 let wrapped_env = *path == "std::env::var" && !line.contains("std::env");
-                let instant = *path == "std::time::Instant::now" && std_instant && line.contains("Instant::now(") && !line.contains("tokio::time");
+                let instant = *path == "std::time::Instant::now"
+                    && std_instant
+                    && line.contains("Instant::now(")
+                    && !line.contains("tokio::time");
                 if !own && (instant || line.contains(text) && !wrapped_env) {
                     wrong.push(format!("{}:{number} {path}", source.path.display()));
                 }
@@ -226,7 +248,8 @@ fn what_is_wrapped_is_used_only_by_its_wrapper() {
 fn the_recipe_crate_is_pure() {
     let manifest: toml::Table = toml::from_str(&read("crates/recipe/Cargo.toml")).unwrap();
     let names: Vec<&String> = manifest["dependencies"].as_table().unwrap().keys().collect();
-    let impure: Vec<&&String> = names.iter().filter(|name| IMPURE.contains(&name.as_str()) || name.as_str() == "cc-ci").collect();
+    let impure: Vec<&&String> =
+        names.iter().filter(|name| IMPURE.contains(&name.as_str()) || name.as_str() == "cc-ci").collect();
     assert!(impure.is_empty(), "crates/recipe must stay without IO and async, but depends on {impure:?}");
     let lock = read("Cargo.lock");
     let lock: toml::Table = toml::from_str(&lock).unwrap();
@@ -236,7 +259,8 @@ fn the_recipe_crate_is_pure() {
         .iter()
         .map(|package| {
             let list = package.get("dependencies").and_then(toml::Value::as_array);
-            let list = list.into_iter().flatten().filter_map(toml::Value::as_str).map(|name| name.split(' ').next().unwrap());
+            let list =
+                list.into_iter().flatten().filter_map(toml::Value::as_str).map(|name| name.split(' ').next().unwrap());
             (package["name"].as_str().unwrap(), list.collect())
         })
         .collect();
@@ -273,7 +297,9 @@ fn every_page_that_is_linked_is_there() {
     let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let decisions = std::fs::read_dir(root().join("docs/decisions")).unwrap().map(|entry| entry.unwrap().path());
     let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name));
-    for page in top.into_iter().chain(docs).chain(decisions).filter(|page| page.extension().is_some_and(|end| end == "md")) {
+    for page in
+        top.into_iter().chain(docs).chain(decisions).filter(|page| page.extension().is_some_and(|end| end == "md"))
+    {
         let text = std::fs::read_to_string(&page).unwrap();
         for found in link.captures_iter(&text).map(|found| found[1].to_owned()).filter(|to| !to.contains("://")) {
             if !page.parent().unwrap().join(&found).exists() {

@@ -52,7 +52,12 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(CC_CI);
-        command.args(args).current_dir(self.path()).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", self.path());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.path());
         command.env("CC_CI_STATE", self.path().join("state")).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         command
     }
@@ -69,7 +74,8 @@ const COMPOSE: &str = "version: '3.8'\nservices:\n  app:\n    image: nginx:1.26.
     - traefik.enable=true\n        - traefik.http.routers.${STACK_NAME}.rule=Host(`${DOMAIN}`)\n        \
     - traefik.http.services.${STACK_NAME}.loadbalancer.server.port=80\n        - coop-cloud.${STACK_NAME}.version=1.0.0+1.26.3\n\
 networks:\n  proxy:\n    external: true\n";
-const GOOD: &[(&str, &str)] = &[("compose.yml", COMPOSE), (".env.sample", "TYPE=good\nDOMAIN=good.example.org\nLETS_ENCRYPT_ENV=production\n")];
+const GOOD: &[(&str, &str)] =
+    &[("compose.yml", COMPOSE), (".env.sample", "TYPE=good\nDOMAIN=good.example.org\nLETS_ENCRYPT_ENV=production\n")];
 
 /// Exit code and the beginning of the one line.
 fn refused(place: &Place, args: &[&str], exit: i32, starts: &str, holds: &[&str]) {
@@ -189,7 +195,13 @@ fn without_an_engine_it_says_so() {
     let place = Place::new();
     place.recipe("good", GOOD);
     for args in [&["test", "good"][..], &["reap"]] {
-        refused(&place, args, 3, "error: no Docker engine answers at unix:///nonexistent/docker.sock", &["systemctl start docker", "DOCKER_HOST"]);
+        refused(
+            &place,
+            args,
+            3,
+            "error: no Docker engine answers at unix:///nonexistent/docker.sock",
+            &["systemctl start docker", "DOCKER_HOST"],
+        );
     }
     let said = run(place.command(&["reap"]).env("DOCKER_HOST", "gopher://x"));
     assert!(said.exit == 3 && said.err.starts_with("error: DOCKER_HOST `gopher://x` is not supported"), "{}", said.err);
@@ -211,7 +223,10 @@ fn engine_with(socket: &Path, swarm: &str) {
                     seen.extend_from_slice(&buffer[..count]);
                     if seen.windows(4).any(|end| end == b"\r\n\r\n") {
                         seen.clear();
-                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                        let answer = format!(
+                            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                            body.len()
+                        );
                         if stream.write_all(answer.as_bytes()).is_err() {
                             return;
                         }
@@ -291,7 +306,9 @@ fn the_folder_for_the_evidence_must_be_empty() {
     let place = Place::new();
     std::fs::write(place.path().join("file"), "x").expect("written");
     let recipe = common::fixture("healthy");
-    for (out, why) in [(place.path().to_owned(), "it is not empty"), (place.path().join("file/below"), "Not a directory")] {
+    for (out, why) in
+        [(place.path().to_owned(), "it is not empty"), (place.path().join("file/below"), "Not a directory")]
+    {
         let said = common::cc_ci(["test", recipe.to_str().expect("UTF-8"), "--out", out.to_str().expect("UTF-8")]);
         assert_eq!((said.exit, said.out.as_str()), (2, ""), "{}", said.err);
         assert!(said.err.starts_with("error: the folder ") && said.err.contains(why), "{}", said.err);
@@ -309,8 +326,15 @@ fn completions_are_what_the_shells_can_read() {
         let script = place.path().join(format!("cc-ci.{shell}"));
         std::fs::write(&script, &said.out).expect("written");
         match Command::new(shell).arg("-n").arg(&script).stdin(Stdio::null()).output() {
-            Ok(output) => assert!(output.status.success(), "{shell}: {} {}", output.status, String::from_utf8_lossy(&output.stderr)),
-            Err(error) if shell != "bash" && error.kind() == std::io::ErrorKind::NotFound => eprintln!("{shell} is not installed: not parsed"),
+            Ok(output) => assert!(
+                output.status.success(),
+                "{shell}: {} {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ),
+            Err(error) if shell != "bash" && error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("{shell} is not installed: not parsed")
+            }
             Err(error) => panic!("{shell}: {error}"),
         }
     }
@@ -321,7 +345,14 @@ fn the_manual_renders() {
     let place = Place::new();
     let said = place.cc_ci(&["man"]);
     assert!(said.exit == 0 && said.out.contains(".TH cc-ci 1"), "{}", said.err);
-    match Command::new("man").args(["--warnings", "-l", "-"]).env("MANPAGER", "cat").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+    match Command::new("man")
+        .args(["--warnings", "-l", "-"])
+        .env("MANPAGER", "cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    {
         Ok(mut child) => {
             child.stdin.take().expect("piped").write_all(said.out.as_bytes()).expect("written");
             let output = child.wait_with_output().expect("ended");
@@ -356,7 +387,10 @@ fn help_teaches() {
     let place = Place::new();
     for (args, words) in [
         (&["--help"][..], &["Exit codes: 0 GREEN, 1 RED, 2 usage", "cc-ci policy ./my-recipe"][..]),
-        (&["test", "--help"], &["Examples:", "cc-ci test ./custom-html --tests ./tests-repo", "Exit codes:", "130 interrupted"]),
+        (
+            &["test", "--help"],
+            &["Examples:", "cc-ci test ./custom-html --tests ./tests-repo", "Exit codes:", "130 interrupted"],
+        ),
         (&["policy", "--help"], &["Exit codes: 0 it may be deployed, 1 it is refused"]),
         (&["reap", "--help"], &["Only objects labelled `cc-ci.run`", "is alive on this host is left"]),
     ] {
@@ -373,7 +407,8 @@ fn help_teaches() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let place = Place::new();
-    let mut child = place.command(&["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut child =
+        place.command(&["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ended");
     let err = String::from_utf8_lossy(&output.stderr).into_owned();

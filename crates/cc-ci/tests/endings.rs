@@ -84,7 +84,10 @@ fn lock_of(run: &str) -> std::path::PathBuf {
 /// Folders of a run below the state that are no evidence.
 fn work_of(run: &str) -> Vec<String> {
     let entries = std::fs::read_dir(cc_ci::state::State::locate().root().join("work")).into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| name.starts_with(run)).collect()
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(run))
+        .collect()
 }
 
 /// SIGKILL at the very beginning of a stage, then `cc-ci reap`.
@@ -126,7 +129,9 @@ fn children_of(run: &str) -> Vec<String> {
         .filter(|entry| entry.file_name().to_string_lossy() != std::process::id().to_string())
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
-        .filter(|line| line.contains(run) && (line.contains("docker") || line.contains("restic")) && !line.contains("dockerd"))
+        .filter(|line| {
+            line.contains(run) && (line.contains("docker") || line.contains("restic")) && !line.contains("dockerd")
+        })
         .collect()
 }
 
@@ -181,7 +186,12 @@ fn a_run_that_is_alive_is_spared() {
     going.stage("install");
     wait_until("something on the engine", || !inventory(None, &run).is_empty());
     let said = cc_ci(["reap", "--run", &run]);
-    assert!(said.exit == 0 && said.out.starts_with(&format!("run {run}: is going on, left alone\n")), "{} {}", said.out, said.err);
+    assert!(
+        said.exit == 0 && said.out.starts_with(&format!("run {run}: is going on, left alone\n")),
+        "{} {}",
+        said.out,
+        said.err
+    );
     let ended = going.end();
     assert_eq!((ended.exit, &ended.results["verdict"]), (0, &"GREEN".into()), "{}", ended.err);
 }
@@ -192,7 +202,8 @@ fn a_label_alone_is_no_reason_to_remove() {
         return;
     }
     let sentinel = Sentinel::deploy();
-    for args in [vec!["reap", "--run", &sentinel.claimed_by, "--dry-run"], vec!["reap", "--run", &sentinel.claimed_by]] {
+    for args in [vec!["reap", "--run", &sentinel.claimed_by, "--dry-run"], vec!["reap", "--run", &sentinel.claimed_by]]
+    {
         let said = cc_ci(args);
         assert_eq!((said.exit, said.out.as_str()), (0, "nothing to remove\n"), "{}", said.err);
     }

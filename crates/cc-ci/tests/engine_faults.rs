@@ -24,12 +24,16 @@ impl PrivateEngine {
             return None;
         }
         let probe = format!("cc-ci-probe-{}", std::process::id());
-        let made = run(Command::new("ip").args(["netns", "add", &format!("{probe}-{what}")]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
+        let made = run(Command::new("ip")
+            .args(["netns", "add", &format!("{probe}-{what}")])
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
         if made.exit != 0 {
             eprintln!("skipped: this machine has no network namespaces for us: {}", made.err.trim());
             return None;
         }
-        run(Command::new("ip").args(["netns", "delete", &format!("{probe}-{what}")]).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
+        run(Command::new("ip")
+            .args(["netns", "delete", &format!("{probe}-{what}")])
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
         // `scripts/clean-leftovers` knows names of this form.
         let name = format!("test-{what}-{}", std::process::id());
         let engine = Self { name, state: tempfile::tempdir().expect("a folder") };
@@ -63,7 +67,8 @@ impl PrivateEngine {
     }
 
     fn inventory(&self) -> Vec<cc_ci::swarm::Object> {
-        look(Some(&self.host()), |engine| async move { engine.inventory(&Scope::AllOfCcCi).await }).expect("the engine answers")
+        look(Some(&self.host()), |engine| async move { engine.inventory(&Scope::AllOfCcCi).await })
+            .expect("the engine answers")
     }
 
     fn runs(&self, run: &str, kind: Kind) -> bool {
@@ -132,7 +137,11 @@ fn the_engine_dies() {
     let results = &ended.results;
     assert_eq!(results["clean_teardown"], false, "nobody could look: {results:#}");
     assert!(!results["teardown"]["leftovers"].as_array().expect("a list").is_empty(), "{results:#}");
-    assert!(ended.err.lines().any(|line| line.contains("cc-ci reap")) || ended.file("summary.txt").contains("cc-ci reap"), "{}", ended.err);
+    assert!(
+        ended.err.lines().any(|line| line.contains("cc-ci reap")) || ended.file("summary.txt").contains("cc-ci reap"),
+        "{}",
+        ended.err
+    );
     engine.script("restart", &[]);
     let said = engine.reap();
     assert_eq!(said.exit, 0, "{}{}", said.out, said.err);

@@ -16,7 +16,12 @@ fn run(name: &str, args: &[&str]) -> Ended {
 
 fn green(ended: &Ended, stages: [&str; 5]) {
     let results = &ended.results;
-    assert_eq!((ended.exit, &results["verdict"], &results["level"]), (0, &"GREEN".into(), &5.into()), "{results:#}\n{}", ended.err);
+    assert_eq!(
+        (ended.exit, &results["verdict"], &results["level"]),
+        (0, &"GREEN".into(), &5.into()),
+        "{results:#}\n{}",
+        ended.err
+    );
     assert_eq!(ended.statuses(), stages, "{results:#}");
     assert_eq!((&results["no_secret_leak"], &results["flaky"]), (&true.into(), &false.into()), "{results:#}");
 }
@@ -29,18 +34,23 @@ fn evidence_is_whole(ended: &Ended, services: &[&str]) {
     }
     for service in services {
         for lane in ["fresh", "data"] {
-            assert!(ended.file(&format!("logs/services/{lane}-{service}.log")).contains("--- task "), "{lane} {service}");
+            assert!(
+                ended.file(&format!("logs/services/{lane}-{service}.log")).contains("--- task "),
+                "{lane} {service}"
+            );
         }
         for role in ["head", "base"] {
             let images = results["images"].as_array().expect("images");
             let image = images.iter().find(|image| image["service"] == *service && image["role"] == role);
-            let digest = image.unwrap_or_else(|| panic!("no {role} image of {service}: {images:#?}"))["digest"].as_str();
+            let digest =
+                image.unwrap_or_else(|| panic!("no {role} image of {service}: {images:#?}"))["digest"].as_str();
             assert!(digest.is_some_and(|digest| digest.starts_with("sha256:") && digest.len() == 71), "{images:#?}");
         }
     }
     assert!(ended.file("compose.yml").starts_with("version:"));
     let events = ended.file("events.jsonl");
-    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
+    let events: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect();
     assert!(events.len() > 3, "{events:?}");
     assert!(ended.file("badge.svg").starts_with("<svg"));
     let card = std::fs::read(ended.folder.join("summary.png")).expect("the card");
@@ -62,7 +72,12 @@ fn junit(ended: &Ended) {
     let text = ended.file("junit.xml");
     let document = roxmltree::Document::parse(&text).expect("XML");
     let cases: Vec<_> = document.descendants().filter(|node| node.has_tag_name("testcase")).collect();
-    let tests: usize = ended.results["stages"].as_array().expect("stages").iter().map(|stage| stage["tests"].as_array().map_or(0, Vec::len)).sum();
+    let tests: usize = ended.results["stages"]
+        .as_array()
+        .expect("stages")
+        .iter()
+        .map(|stage| stage["tests"].as_array().map_or(0, Vec::len))
+        .sum();
     assert!(cases.len() >= tests && tests > 5, "{} of {tests}", cases.len());
     let started: jiff::Timestamp = ended.results["started"].as_str().expect("a time").parse().expect("a time");
     let ms = i64::try_from(ended.results["duration_ms"].as_u64().expect("a time")).expect("fits");
@@ -75,7 +90,8 @@ fn junit(ended: &Ended) {
         assert!(time >= 0.0 && time <= ended.results["duration_ms"].as_f64().expect("ms") / 1000.0 + 1.0, "{time} s");
     }
     assert!(document.descendants().any(|node| node.attribute("timestamp").is_some()), "no timestamp at all");
-    let failed = document.descendants().filter(|node| node.has_tag_name("failure") || node.has_tag_name("error")).count();
+    let failed =
+        document.descendants().filter(|node| node.has_tag_name("failure") || node.has_tag_name("error")).count();
     assert_eq!(failed, 0, "{text}");
 }
 
@@ -85,7 +101,8 @@ fn screenshot(ended: &Ended) {
         eprintln!("chromium is not installed: no screenshot");
         return;
     }
-    let picture = std::fs::read(ended.folder.join("screenshot.png")).unwrap_or_else(|error| panic!("{error}: {:#}", ended.results["warnings"]));
+    let picture = std::fs::read(ended.folder.join("screenshot.png"))
+        .unwrap_or_else(|error| panic!("{error}: {:#}", ended.results["warnings"]));
     assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
     assert_eq!(ended.results["screenshot"]["blank"], false, "{}", ended.results["screenshot"]);
 }
@@ -118,7 +135,12 @@ fn custom_html_in_two_lanes_and_in_one() {
     let outcome = |ended: &Ended| -> Vec<String> {
         let stages = ended.results["stages"].as_array().expect("stages");
         let tests = |stage: &Value| stage["tests"].as_array().cloned().unwrap_or_default();
-        stages.iter().flat_map(|stage| tests(stage).into_iter().map(|test| format!("{} {} {}", stage["stage"], test["name"], test["status"]))).collect()
+        stages
+            .iter()
+            .flat_map(|stage| {
+                tests(stage).into_iter().map(|test| format!("{} {} {}", stage["stage"], test["name"], test["status"]))
+            })
+            .collect()
     };
     assert_eq!(outcome(&two), outcome(&one));
     assert_eq!((&two.results["recipe"], &two.results["base"]), (&one.results["recipe"], &one.results["base"]));
@@ -143,7 +165,12 @@ fn without_a_suite_the_level_ends_at_four() {
         return;
     }
     let ended = common::test(&fixture("healthy"), &[]);
-    assert_eq!((ended.exit, &ended.results["verdict"], &ended.results["level"]), (0, &"GREEN".into(), &4.into()), "{}", ended.err);
+    assert_eq!(
+        (ended.exit, &ended.results["verdict"], &ended.results["level"]),
+        (0, &"GREEN".into(), &4.into()),
+        "{}",
+        ended.err
+    );
     assert_eq!(ended.stage("custom")["skip"], "the recipe has no suite; the level ends at 4");
     assert!(ended.results.get("suite").is_none());
 }

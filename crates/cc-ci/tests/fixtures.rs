@@ -43,7 +43,15 @@ const fn red(stage: &'static str, code: &'static str, level: u8, stages: [&'stat
 
 /// The host's fault.
 const fn error(stage: &'static str, code: &'static str, stages: [&'static str; 5]) -> Case {
-    Case { exit: 3, verdict: "ERROR", level: 0, wrong: Some((stage, code, "infrastructure")), files: &[], stages, ..GREEN }
+    Case {
+        exit: 3,
+        verdict: "ERROR",
+        level: 0,
+        wrong: Some((stage, code, "infrastructure")),
+        files: &[],
+        stages,
+        ..GREEN
+    }
 }
 
 /// Nothing was ever deployed.
@@ -74,14 +82,22 @@ fn check(case: &Case) {
     let upto = if lane_was_cut { 1 } else { 5 };
     assert_eq!(ended.statuses()[..upto], case.stages[..upto], "{}", shown());
     if lane_was_cut {
-        assert!(ended.statuses()[1..].iter().all(|status| matches!(*status, "not_run" | "not_applicable")), "{}", shown());
+        assert!(
+            ended.statuses()[1..].iter().all(|status| matches!(*status, "not_run" | "not_applicable")),
+            "{}",
+            shown()
+        );
     }
     if let Some((stage, code, fault)) = case.wrong {
         let reason = &ended.stage(stage)["reason"];
         assert_eq!((reason["code"].as_str(), reason["fault"].as_str()), (Some(code), Some(fault)), "{}", shown());
         assert!(!reason["remedy"].as_str().unwrap_or_default().is_empty());
         // The line on standard error says it too.
-        assert!(ended.err.lines().any(|line| line.starts_with(&format!("{stage}: ")) && line.contains(code)), "{}", ended.err);
+        assert!(
+            ended.err.lines().any(|line| line.starts_with(&format!("{stage}: ")) && line.contains(code)),
+            "{}",
+            ended.err
+        );
     }
     let evidence = case.wrong.map(|(stage, ..)| ended.evidence(stage)).unwrap_or_default();
     for needle in case.evidence {
@@ -252,7 +268,12 @@ fn a_crash_loop_ends_long_before_the_time_limit() {
     // Its TIMEOUT is 30 s; three exits come within 10 s.
     let took = ended.stage("install")["duration_ms"].as_u64().expect("a time");
     assert!(took < 25_000, "{took} ms");
-    assert_eq!(ended.evidence("install").matches("task: non-zero exit (3)").count(), 3, "{}", ended.evidence("install"));
+    assert_eq!(
+        ended.evidence("install").matches("task: non-zero exit (3)").count(),
+        3,
+        "{}",
+        ended.evidence("install")
+    );
 }
 
 #[test]
@@ -262,7 +283,14 @@ fn zero_tests() {
     }
     let place = tempfile::tempdir().expect("a folder");
     let (recipe, out) = (fixture("zero-tests"), place.path().join("evidence"));
-    let args = ["test", recipe.to_str().expect("UTF-8"), "--tests", "fixtures/tests-repo", "--out", out.to_str().expect("UTF-8")];
+    let args = [
+        "test",
+        recipe.to_str().expect("UTF-8"),
+        "--tests",
+        "fixtures/tests-repo",
+        "--out",
+        out.to_str().expect("UTF-8"),
+    ];
     let said = common::cc_ci(args);
     assert_eq!((said.exit, said.out.as_str()), (2, ""), "{}", said.err);
     assert_eq!(said.err.lines().count(), 1, "{}", said.err);
@@ -289,7 +317,10 @@ fn secret_leak() {
     assert!(log.contains("connecting with password ***"), "{log}");
     assert!(log.contains("authorization: Basic ***"), "{log}");
     let scan = &ended.results["secret_scan"];
-    assert!(scan["masked"].as_u64() >= Some(2) && scan["secrets"].as_u64() >= Some(1) && scan["files"].as_u64() > Some(3), "{scan}");
+    assert!(
+        scan["masked"].as_u64() >= Some(2) && scan["secrets"].as_u64() >= Some(1) && scan["files"].as_u64() > Some(3),
+        "{scan}"
+    );
     assert_eq!((&ended.results["no_secret_leak"], ended.exit), (&true.into(), 0));
     let warned = ended.results["warnings"].as_array().expect("warnings");
     assert!(warned.iter().any(|line| line.as_str().unwrap_or_default().contains("masked")), "{warned:?}");
@@ -334,13 +365,18 @@ fn secret_of(run: &str) -> String {
 #[test]
 fn every_fixture_is_tried_and_told() {
     let readme = std::fs::read_to_string(common::repo().join("fixtures/README.md")).expect("the table");
-    let here = std::fs::read_dir(common::repo().join("fixtures")).expect("the fixtures").map(|entry| entry.expect("an entry"));
+    let here =
+        std::fs::read_dir(common::repo().join("fixtures")).expect("the fixtures").map(|entry| entry.expect("an entry"));
     for entry in here.filter(|entry| entry.path().is_dir()) {
         let name = entry.file_name().into_string().expect("UTF-8");
         if name == "tests-repo" {
             continue;
         }
-        assert!(TRIED.contains(&name.as_str()) || matches!(name.as_str(), "zero-tests" | "secret-leak" | "secret-leak-hidden"), "{name} is not tried");
+        assert!(
+            TRIED.contains(&name.as_str())
+                || matches!(name.as_str(), "zero-tests" | "secret-leak" | "secret-leak-hidden"),
+            "{name} is not tried"
+        );
         assert!(readme.contains(&format!("| `{name}` |")), "{name} is not in fixtures/README.md");
     }
 }

@@ -127,7 +127,11 @@ async fn a_stack_comes_up_is_used_wiped_and_removed() {
 
     let secret = format!("{stack}_pw_v1");
     let id = engine.create_secret(stack, &secret, b"sesame", &Default::default()).await.expect("a secret");
-    assert_eq!(engine.create_secret(stack, &secret, b"other", &Default::default()).await.expect("the same"), id, "idempotent");
+    assert_eq!(
+        engine.create_secret(stack, &secret, b"other", &Default::default()).await.expect("the same"),
+        id,
+        "idempotent"
+    );
 
     let config = bench.folder.path().join("conf");
     std::fs::write(&config, "x=1\n").expect("written");

@@ -23,8 +23,16 @@ pub fn exports(file: &str, text: &str) -> (Vec<Export>, Vec<Finding>) {
         let Some(rest) = line.strip_prefix("export ") else { continue };
         let place = Place::new(file, number + 1);
         let Some((name, value)) = rest.trim_start().split_once('=') else { continue };
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            findings.push(Finding::warning("E010", &place, format!("export of {name:?}, which is no variable name"), "write export NAME=value"));
+        if name.is_empty()
+            || name.starts_with(|c: char| c.is_ascii_digit())
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
+            findings.push(Finding::warning(
+                "E010",
+                &place,
+                format!("export of {name:?}, which is no variable name"),
+                "write export NAME=value",
+            ));
             continue;
         }
         let value = match value.chars().next() {
@@ -32,7 +40,12 @@ pub fn exports(file: &str, text: &str) -> (Vec<Export>, Vec<Finding>) {
             _ => value.split([' ', '\t', '#', ';']).next().unwrap_or_default(),
         };
         if value.contains('=') {
-            findings.push(Finding::warning("E011", &place, format!("the value of {name} contains `=`, which abra refuses"), "use a value without `=`"));
+            findings.push(Finding::warning(
+                "E011",
+                &place,
+                format!("the value of {name} contains `=`, which abra refuses"),
+                "use a value without `=`",
+            ));
         }
         if value.contains(['$', '`']) {
             findings.push(Finding::warning(

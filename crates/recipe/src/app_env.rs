@@ -23,7 +23,12 @@ pub fn app_env(tree: &Tree, overrides: &Env) -> (Env, Vec<Finding>) {
             sample.expand(overrides)
         }
         Err(error) => {
-            findings.push(file_finding("E003", ".env.sample", &error, "every recipe needs one: abra copies it for a new app"));
+            findings.push(file_finding(
+                "E003",
+                ".env.sample",
+                &error,
+                "every recipe needs one: abra copies it for a new app",
+            ));
             overrides.clone()
         }
     };
@@ -34,8 +39,16 @@ pub fn app_env(tree: &Tree, overrides: &Env) -> (Env, Vec<Finding>) {
             for export in exports {
                 // The caller alone decides what the app is called: else a pull request could take another app's host name.
                 if ["DOMAIN", "STACK_NAME", "COMPOSE_FILE"].contains(&export.name.as_str()) {
-                    let message = format!("abra.sh exports {}, which belongs to the app and not to the recipe; it is ignored", export.name);
-                    findings.push(Finding::warning("E013", &Place::new("abra.sh", export.line), message, "remove the export"));
+                    let message = format!(
+                        "abra.sh exports {}, which belongs to the app and not to the recipe; it is ignored",
+                        export.name
+                    );
+                    findings.push(Finding::warning(
+                        "E013",
+                        &Place::new("abra.sh", export.line),
+                        message,
+                        "remove the export",
+                    ));
                 } else {
                     env.insert(export.name, export.value);
                 }
@@ -50,7 +63,8 @@ pub fn app_env(tree: &Tree, overrides: &Env) -> (Env, Vec<Finding>) {
 /// The compose files that an app selects with `COMPOSE_FILE` (a colon list), by default `compose.yml`.
 pub fn compose_files(env: &Env) -> Vec<String> {
     let listed = env.get("COMPOSE_FILE").map(String::as_str).unwrap_or_default();
-    let files: Vec<String> = listed.split(':').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let files: Vec<String> =
+        listed.split(':').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if files.is_empty() { vec!["compose.yml".into()] } else { files }
 }
 
@@ -60,7 +74,14 @@ pub fn stack_name(domain: &str) -> String {
 }
 
 fn file_finding(code: &'static str, file: &str, error: &TreeError, remedy: &str) -> Finding {
-    Finding { code: code.into(), severity: Severity::Error, file: file.into(), line: 0, message: error.to_string(), remedy: remedy.into() }
+    Finding {
+        code: code.into(),
+        severity: Severity::Error,
+        file: file.into(),
+        line: 0,
+        message: error.to_string(),
+        remedy: remedy.into(),
+    }
 }
 
 #[cfg(test)]
@@ -80,14 +101,22 @@ mod tests {
         .into_iter()
         .collect();
         let (got, findings) = app_env(&tree, &env(&[("DOMAIN", "a.ci"), ("ENTRY_VERSION", "v2")]));
-        assert_eq!(got, env(&[("DOMAIN", "a.ci"), ("COMPOSE_FILE", "compose.yml:compose.db.yml"), ("ENTRY_VERSION", "v4")]));
+        assert_eq!(
+            got,
+            env(&[("DOMAIN", "a.ci"), ("COMPOSE_FILE", "compose.yml:compose.db.yml"), ("ENTRY_VERSION", "v4")])
+        );
         assert!(findings.is_empty(), "{findings:?}");
         assert_eq!(compose_files(&got), ["compose.yml", "compose.db.yml"]);
     }
 
     #[test]
     fn exports_cannot_rename_the_app() {
-        let tree: Tree = [(".env.sample", "DOMAIN=x.example.com\n"), ("abra.sh", "export DOMAIN=bank.coop\nexport STACK_NAME=bank\nexport A=1\n")].into_iter().collect();
+        let tree: Tree = [
+            (".env.sample", "DOMAIN=x.example.com\n"),
+            ("abra.sh", "export DOMAIN=bank.coop\nexport STACK_NAME=bank\nexport A=1\n"),
+        ]
+        .into_iter()
+        .collect();
         let (got, findings) = app_env(&tree, &env(&[("DOMAIN", "a.ci"), ("STACK_NAME", "a_ci")]));
         assert_eq!(got, env(&[("A", "1"), ("DOMAIN", "a.ci"), ("STACK_NAME", "a_ci")]));
         assert_eq!(findings.iter().map(|f| (f.code.as_ref(), f.line)).collect::<Vec<_>>(), [("E013", 1), ("E013", 2)]);

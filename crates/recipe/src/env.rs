@@ -80,12 +80,22 @@ impl EnvSample {
                     None => (line, false),
                 };
                 if exported {
-                    sample.findings.push(Finding::warning("E002", &place, "`export` in an env file", "write NAME=value only"));
+                    sample.findings.push(Finding::warning(
+                        "E002",
+                        &place,
+                        "`export` in an env file",
+                        "write NAME=value only",
+                    ));
                 }
                 match setting(body, true, number) {
                     Ok(setting) => sample.lines.push(Line::Setting(setting)),
                     Err(reason) => {
-                        sample.findings.push(Finding::error("E001", &place, format!("cannot read this line: {reason}"), "write NAME=value, or # in front of a comment"));
+                        sample.findings.push(Finding::error(
+                            "E001",
+                            &place,
+                            format!("cannot read this line: {reason}"),
+                            "write NAME=value, or # in front of a comment",
+                        ));
                         sample.lines.push(Line::Comment(raw.to_owned()));
                     }
                 }
@@ -143,17 +153,22 @@ fn comment_is_option(comment: &str) -> bool {
 fn setting(text: &str, active: bool, line: usize) -> Result<Setting, String> {
     let (name, rest) = text.split_once('=').ok_or_else(|| "there is no `=`".to_owned())?;
     let name = name.trim();
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    if name.is_empty()
+        || name.starts_with(|c: char| c.is_ascii_digit())
+        || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    {
         return Err(format!("{name:?} is no variable name"));
     }
     let rest = rest.trim_start();
     let (quote, value, tail) = match rest.chars().next() {
         Some('"') => {
-            let (value, tail) = double_quoted(&rest[1..]).ok_or_else(|| format!("the double quote after {name}= is not closed"))?;
+            let (value, tail) =
+                double_quoted(&rest[1..]).ok_or_else(|| format!("the double quote after {name}= is not closed"))?;
             (Quote::Double, value, tail)
         }
         Some('\'') => {
-            let (value, tail) = rest[1..].split_once('\'').ok_or_else(|| format!("the single quote after {name}= is not closed"))?;
+            let (value, tail) =
+                rest[1..].split_once('\'').ok_or_else(|| format!("the single quote after {name}= is not closed"))?;
             (Quote::Single, value.to_owned(), tail)
         }
         Some('#') => (Quote::None, String::new(), rest),
@@ -167,7 +182,11 @@ fn setting(text: &str, active: bool, line: usize) -> Result<Setting, String> {
         return Err(format!("text behind the closing quote of {name}"));
     }
     let comment = tail.trim_start_matches('#').trim().to_owned();
-    let modifiers = comment.split_whitespace().filter_map(|word| word.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let modifiers = comment
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
     Ok(Setting { name: name.to_owned(), value, quote, active, comment, modifiers, line })
 }
 
@@ -193,7 +212,8 @@ fn expanded(setting: &Setting, env: &Env) -> String {
     while let Some(at) = rest.find(['$', '\\']) {
         result.push_str(&rest[..at]);
         let (sign, after) = rest[at..].split_at(1);
-        rest = if sign == "\\" { unescape(after, setting.quote, &mut result) } else { variable(after, env, &mut result) };
+        rest =
+            if sign == "\\" { unescape(after, setting.quote, &mut result) } else { variable(after, env, &mut result) };
     }
     result.push_str(rest);
     result
@@ -262,7 +282,8 @@ mod tests {
 
     #[test]
     fn overrides_win_and_feed_later_lines() {
-        let overrides: Env = [("DOMAIN", "x.ci"), ("NEW", "1")].into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let overrides: Env =
+            [("DOMAIN", "x.ci"), ("NEW", "1")].into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let env = sample().expand(&overrides);
         assert_eq!((env["DOMAIN"].as_str(), env["G"].as_str(), env["NEW"].as_str()), ("x.ci", "x.ci", "1"));
     }
@@ -276,7 +297,10 @@ mod tests {
         assert_eq!(secret.modifiers.get("length").map(String::as_str), Some("32"));
         assert_eq!(secret.modifiers.get("charset").map(String::as_str), Some("hex"));
         assert_eq!(secret.line, 13);
-        assert_eq!(sample.setting("SECRET_KEY_VERSION").and_then(|s| s.modifiers.get("generate")).map(String::as_str), Some("false"));
+        assert_eq!(
+            sample.setting("SECRET_KEY_VERSION").and_then(|s| s.modifiers.get("generate")).map(String::as_str),
+            Some("false")
+        );
         assert!(sample.lines.contains(&Line::Comment("Domain of the app".into())));
         assert!(sample.findings.is_empty(), "{:?}", sample.findings);
     }
@@ -285,7 +309,10 @@ mod tests {
     fn broken_lines_are_findings_with_numbers() {
         let sample = EnvSample::parse(".env.sample", "A=1\nnonsense\nB=\"open\nexport C=3\n1D=4\nE='x' y\nF=6\n");
         let seen: Vec<(String, usize)> = sample.findings.iter().map(|f| (f.code.to_string(), f.line)).collect();
-        assert_eq!(seen, [("E001".into(), 2), ("E001".into(), 3), ("E002".into(), 4), ("E001".into(), 5), ("E001".into(), 6)]);
+        assert_eq!(
+            seen,
+            [("E001".into(), 2), ("E001".into(), 3), ("E002".into(), 4), ("E001".into(), 5), ("E001".into(), 6)]
+        );
         let env = sample.expand(&Env::new());
         assert_eq!(env.keys().map(String::as_str).collect::<Vec<_>>(), ["A", "C", "F"]);
     }

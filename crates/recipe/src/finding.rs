@@ -73,18 +73,34 @@ pub struct Finding {
 
 impl Finding {
     /// A finding at a place.
-    pub fn new(code: impl Into<Cow<'static, str>>, severity: Severity, place: &Place, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn new(
+        code: impl Into<Cow<'static, str>>,
+        severity: Severity,
+        place: &Place,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         let (message, remedy) = (shortened(message.into()), shortened(remedy.into()));
         Self { code: code.into(), severity, file: place.file.clone(), line: place.line, message, remedy }
     }
 
     /// An error at a place.
-    pub fn error(code: impl Into<Cow<'static, str>>, place: &Place, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn error(
+        code: impl Into<Cow<'static, str>>,
+        place: &Place,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Error, place, message, remedy)
     }
 
     /// A warning at a place.
-    pub fn warning(code: impl Into<Cow<'static, str>>, place: &Place, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn warning(
+        code: impl Into<Cow<'static, str>>,
+        place: &Place,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Warning, place, message, remedy)
     }
 

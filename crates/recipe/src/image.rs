@@ -84,7 +84,13 @@ impl FromStr for Reference {
             return Err(error("repository parts are a-z 0-9 with single . _ - between"));
         }
         let repository = if registry == "docker.io" && !path.contains('/') { format!("library/{path}") } else { path };
-        Ok(Self { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest: digest.map(str::to_owned), name: name.to_owned() })
+        Ok(Self {
+            registry: registry.to_owned(),
+            repository,
+            tag: tag.map(str::to_owned),
+            digest: digest.map(str::to_owned),
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -102,7 +108,8 @@ impl fmt::Display for Reference {
 }
 
 fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 fn is_tag(text: &str) -> bool {
@@ -114,13 +121,17 @@ fn is_tag(text: &str) -> bool {
 fn is_host(text: &str) -> bool {
     let (host, port) = text.split_once(':').unwrap_or((text, "1"));
     let port_ok = !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
-    port_ok && !host.is_empty() && host.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    port_ok
+        && !host.is_empty()
+        && host.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
 }
 
 fn is_component(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(inner) && text.bytes().last().is_some_and(inner);
-    ends && text.bytes().all(|b| inner(b) || matches!(b, b'.' | b'_' | b'-')) && !text.contains("..") && !text.contains("___")
+    ends && text.bytes().all(|b| inner(b) || matches!(b, b'.' | b'_' | b'-'))
+        && !text.contains("..")
+        && !text.contains("___")
 }
 
 #[cfg(test)]
@@ -146,7 +157,20 @@ mod tests {
             assert_eq!(reference.is_floating(), floating, "{text}");
             assert_eq!(reference.to_string(), text);
         }
-        for text in ["", ":1", "A/b", "a b", "a:", "a:-x", "a@sha256:12", "http://x/y", "a//b", "x.y:99999999/z", "a/../b", "${X}:1"] {
+        for text in [
+            "",
+            ":1",
+            "A/b",
+            "a b",
+            "a:",
+            "a:-x",
+            "a@sha256:12",
+            "http://x/y",
+            "a//b",
+            "x.y:99999999/z",
+            "a/../b",
+            "${X}:1",
+        ] {
             assert!(text.parse::<Reference>().is_err(), "{text:?} must be no reference");
         }
     }

@@ -22,7 +22,9 @@ pub struct Substituted {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InterpolateError {
     /// A `$` that starts neither a variable nor `$$`.
-    #[error("invalid use of `$` at {0:?}: write `$$` for a literal dollar sign, or ${{NAME}}; a default may not contain a closing brace")]
+    #[error(
+        "invalid use of `$` at {0:?}: write `$$` for a literal dollar sign, or ${{NAME}}; a default may not contain a closing brace"
+    )]
     Invalid(String),
     /// `${X:?message}` or `${X?message}` and X has no value.
     #[error("the variable {name} is required and has no value: {message}")]
@@ -56,7 +58,8 @@ pub fn substitute(text: &str, env: &Env) -> Result<Substituted, InterpolateError
             Piece::Variable { name, rule } => {
                 let value = env.get(name).map(String::as_str);
                 let filled = value.filter(|value| !value.is_empty());
-                let required = |message: &str| InterpolateError::Required { name: name.to_owned(), message: message.to_owned() };
+                let required =
+                    |message: &str| InterpolateError::Required { name: name.to_owned(), message: message.to_owned() };
                 result.text.push_str(match rule {
                     Rule::Plain => value.unwrap_or_else(|| {
                         result.unset.insert(name.to_owned());
@@ -180,7 +183,10 @@ mod tests {
     use super::*;
 
     fn env() -> Env {
-        [("X", "1"), ("EMPTY", ""), ("lower", "l"), ("STACK_NAME", "blog")].into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+        [("X", "1"), ("EMPTY", ""), ("lower", "l"), ("STACK_NAME", "blog")]
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
     }
 
     #[test]
@@ -228,7 +234,10 @@ mod tests {
 
     #[test]
     fn names_in_use() {
-        let names: Vec<String> = uses("${A}_$B ${C:-x} $$D").into_iter().map(|u| format!("{}{}", u.name, if u.has_default { "*" } else { "" })).collect();
+        let names: Vec<String> = uses("${A}_$B ${C:-x} $$D")
+            .into_iter()
+            .map(|u| format!("{}{}", u.name, if u.has_default { "*" } else { "" }))
+            .collect();
         assert_eq!(names, ["A", "B", "C*"]);
     }
 

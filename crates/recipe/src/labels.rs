@@ -33,7 +33,9 @@ pub struct BackupPlan {
 /// Reads the backup labels of a service.
 pub fn backup(labels: &Labels) -> BackupPlan {
     let text = |key: &str| labels.get(key).filter(|value| !value.is_empty()).cloned();
-    let list = |value: &str| value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let list = |value: &str| {
+        value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
     let mut plan = BackupPlan {
         enabled: labels.get("backupbot.backup").is_some_and(|value| is_yes(value)),
         container_paths: labels.get("backupbot.backup.path").map(|value| list(value)).unwrap_or_default(),
@@ -105,7 +107,8 @@ mod tests {
 
     #[test]
     fn first_specification() {
-        let plan = backup(&labels(&[("backupbot.backup", "True"), ("backupbot.backup.path", "/usr/share/nginx/html,/etc/x")]));
+        let plan =
+            backup(&labels(&[("backupbot.backup", "True"), ("backupbot.backup.path", "/usr/share/nginx/html,/etc/x")]));
         assert!(plan.enabled);
         assert_eq!(plan.container_paths, ["/usr/share/nginx/html", "/etc/x"]);
     }
@@ -120,7 +123,11 @@ mod tests {
 
     #[test]
     fn version_and_timeout_belong_to_the_stack() {
-        let set = labels(&[("coop-cloud.blog.version", "1.0.0+2"), ("coop-cloud.blog.timeout", "300"), ("coop-cloud.other.version", "9")]);
+        let set = labels(&[
+            ("coop-cloud.blog.version", "1.0.0+2"),
+            ("coop-cloud.blog.timeout", "300"),
+            ("coop-cloud.other.version", "9"),
+        ]);
         assert_eq!(version(&set, "blog"), Some("1.0.0+2"));
         assert_eq!(version(&set, "nope"), None);
         assert_eq!(timeout(&set, "blog"), Ok(Some(300)));

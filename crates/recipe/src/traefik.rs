@@ -85,7 +85,10 @@ pub(crate) fn enabled(labels: &Labels) -> Option<&str> {
 
 /// All routers that the labels describe, in use or not.
 pub(crate) fn routers(service: &str, labels: &Labels) -> Vec<Route> {
-    [Protocol::Http, Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|protocol| of_protocol(service, labels, protocol)).collect()
+    [Protocol::Http, Protocol::Tcp, Protocol::Udp]
+        .into_iter()
+        .flat_map(|protocol| of_protocol(service, labels, protocol))
+        .collect()
 }
 
 fn of_protocol(service: &str, labels: &Labels, protocol: Protocol) -> Vec<Route> {
@@ -94,9 +97,11 @@ fn of_protocol(service: &str, labels: &Labels, protocol: Protocol) -> Vec<Route>
     let mut ports: BTreeMap<&str, u16> = BTreeMap::new();
     for (key, value) in labels {
         let Some(rest) = strip_prefix_ignoring_case(key, &format!("traefik.{word}.")) else { continue };
-        if let Some((name, option)) = strip_prefix_ignoring_case(rest, "routers.").and_then(|rest| rest.split_once('.')) {
+        if let Some((name, option)) = strip_prefix_ignoring_case(rest, "routers.").and_then(|rest| rest.split_once('.'))
+        {
             routers.entry(name).or_default().insert(option.to_ascii_lowercase(), value);
-        } else if let Some((name, option)) = strip_prefix_ignoring_case(rest, "services.").and_then(|rest| rest.split_once('.'))
+        } else if let Some((name, option)) =
+            strip_prefix_ignoring_case(rest, "services.").and_then(|rest| rest.split_once('.'))
             && option.eq_ignore_ascii_case("loadbalancer.server.port")
             && let Ok(port) = value.trim().parse()
         {
@@ -104,7 +109,8 @@ fn of_protocol(service: &str, labels: &Labels, protocol: Protocol) -> Vec<Route>
         }
     }
     let list = |text: Option<&&str>| -> Vec<String> {
-        text.map(|text| text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()).unwrap_or_default()
+        text.map(|text| text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+            .unwrap_or_default()
     };
     routers
         .into_iter()
@@ -115,7 +121,10 @@ fn of_protocol(service: &str, labels: &Labels, protocol: Protocol) -> Vec<Route>
             // Traefik takes the one service there is when a router names none.
             let port = match &target {
                 Some(name) => ports.get(name.split('@').next().unwrap_or(name)).copied(),
-                None => ports.get(router).copied().or_else(|| if ports.len() == 1 { ports.values().next().copied() } else { None }),
+                None => ports
+                    .get(router)
+                    .copied()
+                    .or_else(|| if ports.len() == 1 { ports.values().next().copied() } else { None }),
             };
             Route {
                 service: service.to_owned(),
@@ -259,7 +268,8 @@ impl RuleParser {
                 self.rule.patterns.extend(arguments);
                 self.rule.patterns.iter().all(|pattern| !pattern.is_empty())
             }
-            "pathregexp" | "headers" | "header" | "headersregexp" | "headerregexp" | "method" | "query" | "queryregexp" | "clientip" | "alpn" => false,
+            "pathregexp" | "headers" | "header" | "headersregexp" | "headerregexp" | "method" | "query"
+            | "queryregexp" | "clientip" | "alpn" => false,
             _ => {
                 self.rule.unclear.push(word);
                 false
@@ -351,7 +361,10 @@ mod tests {
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
-        let seen: Vec<String> = routes("app", &labels).iter().map(|r| format!("{:?} {} {} {:?} {:?}", r.protocol, r.router, r.hosts.join(","), r.path_prefix, r.port)).collect();
+        let seen: Vec<String> = routes("app", &labels)
+            .iter()
+            .map(|r| format!("{:?} {} {} {:?} {:?}", r.protocol, r.router, r.hosts.join(","), r.path_prefix, r.port))
+            .collect();
         assert_eq!(
             seen,
             [

@@ -65,11 +65,18 @@ impl FromStr for RecipeVersion {
         let (recipe, app) = text.split_once('+').ok_or_else(error)?;
         // The app part becomes a git tag and a file name, so it must hold nothing that either refuses.
         let app_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
-        if app.is_empty() || app.contains("..") || app.ends_with('.') || app.ends_with(".lock") || !app.bytes().all(app_ok) {
+        if app.is_empty()
+            || app.contains("..")
+            || app.ends_with('.')
+            || app.ends_with(".lock")
+            || !app.bytes().all(app_ok)
+        {
             return Err(error());
         }
         let mut parts = recipe.split('.').map(|part| {
-            let plain = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part.len() == 1 || !part.starts_with('0'));
+            let plain = !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_digit())
+                && (part.len() == 1 || !part.starts_with('0'));
             if plain { part.parse::<u64>().ok() } else { None }
         });
         match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
@@ -112,10 +119,31 @@ mod tests {
 
     #[test]
     fn versions() {
-        for text in ["1.2.0+1.27.2", "1.0.0+v1.6.870-0", "1.3.0+6.42.0-alpine", "2.0.1+1.0.6-social-amd64", "0.1.0+latest", "10.0.0+1+2"] {
+        for text in [
+            "1.2.0+1.27.2",
+            "1.0.0+v1.6.870-0",
+            "1.3.0+6.42.0-alpine",
+            "2.0.1+1.0.6-social-amd64",
+            "0.1.0+latest",
+            "10.0.0+1+2",
+        ] {
             assert_eq!(text.parse::<RecipeVersion>().map(|v| v.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", "1.2.0", "1.2+3", "1.13.4_1", "v1.0.0+1", "1.0.0+", "01.0.0+1", "1.0.0.0+1", "1.0.0+a b", "1.0.0+../x", "+1", "1..0+1", "1.0.0+x.lock"] {
+        for text in [
+            "",
+            "1.2.0",
+            "1.2+3",
+            "1.13.4_1",
+            "v1.0.0+1",
+            "1.0.0+",
+            "01.0.0+1",
+            "1.0.0.0+1",
+            "1.0.0+a b",
+            "1.0.0+../x",
+            "+1",
+            "1..0+1",
+            "1.0.0+x.lock",
+        ] {
             assert!(text.parse::<RecipeVersion>().is_err(), "{text:?} must be no version");
         }
     }

@@ -237,7 +237,8 @@ impl Builder {
         // A byte order mark is legal in front of a document.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| (Pos { line: error.marker().line(), col: error.marker().col() + 1 }, error.info()))?;
+            let (event, span) = event
+                .map_err(|error| (Pos { line: error.marker().line(), col: error.marker().col() + 1 }, error.info()))?;
             self.event(event, &span)?;
         }
         match self.root {
@@ -250,8 +251,11 @@ impl Builder {
         let pos = Pos { line: span.start.line(), col: span.start.col() + 1 };
         if let Some(tag) = event.tag() {
             let name = tag.to_string();
-            let usual = ["!!str", "!!int", "!!bool", "!!float", "!!null", "!!map", "!!seq", "!"].contains(&name.as_str())
-                || name.strip_prefix("tag:yaml.org,2002:").is_some_and(|t| ["str", "int", "bool", "float", "null", "map", "seq"].contains(&t));
+            let usual = ["!!str", "!!int", "!!bool", "!!float", "!!null", "!!map", "!!seq", "!"]
+                .contains(&name.as_str())
+                || name
+                    .strip_prefix("tag:yaml.org,2002:")
+                    .is_some_and(|t| ["str", "int", "bool", "float", "null", "map", "seq"].contains(&t));
             if !usual {
                 return Err((pos, format!("the tag {name} is not allowed: write the plain value")));
             }
@@ -264,7 +268,8 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain && !tag.is_some_and(|tag| tag.to_string().ends_with("str") || tag.to_string() == "!");
+                let plain = style == ScalarStyle::Plain
+                    && !tag.is_some_and(|tag| tag.to_string().ends_with("str") || tag.to_string() == "!");
                 let node = Node { value: Value::Scalar(Scalar { text: text.into_owned(), plain, raw: None }), pos };
                 self.finish(Rc::new(node), anchor, 1)?;
             }
@@ -298,8 +303,12 @@ impl Builder {
 
     fn close(&mut self) -> Result<(), Failure> {
         let (node, anchor) = match self.stack.pop() {
-            Some(Open::Seq { items, pos, anchor }) => (Node { value: Value::Seq(items.into_iter().map(unshare).collect()), pos }, anchor),
-            Some(Open::Map { entries, merges, pos, anchor, .. }) => (Node { value: Value::Map(merged(entries, merges)?), pos }, anchor),
+            Some(Open::Seq { items, pos, anchor }) => {
+                (Node { value: Value::Seq(items.into_iter().map(unshare).collect()), pos }, anchor)
+            }
+            Some(Open::Map { entries, merges, pos, anchor, .. }) => {
+                (Node { value: Value::Map(merged(entries, merges)?), pos }, anchor)
+            }
             None => return Ok(()),
         };
         let size = if anchor == 0 { 0 } else { size(&node) };
@@ -327,7 +336,10 @@ impl Builder {
                 Some(key) if key.text == "<<" => merges.push((node, key.pos)),
                 Some(key) => {
                     if let Some((first, _)) = entries.iter().find(|(other, _)| other.text == key.text) {
-                        return Err((key.pos, format!("the key {:?} is already there on line {}: keep one", key.text, first.pos.line)));
+                        return Err((
+                            key.pos,
+                            format!("the key {:?} is already there on line {}: keep one", key.text, first.pos.line),
+                        ));
                     }
                     entries.push((key, node));
                 }
@@ -428,7 +440,8 @@ mod tests {
     fn merge_keys_and_aliases() {
         let node = load("f", "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*a, *b]\n  x: 9\n").expect("yaml");
         let c = node.get("c").and_then(Node::map).expect("c");
-        let seen: Vec<String> = c.iter().map(|(k, v)| format!("{}={}", k.text, v.scalar().map_or("", |s| &s.text))).collect();
+        let seen: Vec<String> =
+            c.iter().map(|(k, v)| format!("{}={}", k.text, v.scalar().map_or("", |s| &s.text))).collect();
         assert_eq!(seen, ["y=2", "z=4", "x=9"]);
     }
 

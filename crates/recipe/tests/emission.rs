@@ -1,6 +1,10 @@
 //! The compose file that a plan writes: what is in it, that it is stable, and that Docker reads it as we meant it.
 #![allow(clippy::unwrap_used, reason = "a broken fixture should end the test at once")]
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "asks the docker program of this machine, if there is one")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "asks the docker program of this machine, if there is one"
+)]
 
 mod common;
 
@@ -20,10 +24,15 @@ fn planning_the_written_file_gives_the_same_file() {
             again.insert("policy.json", tree.get("policy.json").unwrap());
         }
         let only_domain = env(&[("DOMAIN", common::DOMAIN)]);
-        let second = plan_with(&again, &only_domain, &adapt()).unwrap_or_else(|refusal| panic!("{name}: {refusal}\n{}", first.compose_yaml));
+        let second = plan_with(&again, &only_domain, &adapt())
+            .unwrap_or_else(|refusal| panic!("{name}: {refusal}\n{}", first.compose_yaml));
         assert_eq!(second.compose_yaml, first.compose_yaml, "{name}");
         assert_eq!(second.services, first.services, "{name}");
-        assert_eq!((second.networks, second.volumes, second.images, second.files), (first.networks, first.volumes, first.images, first.files), "{name}");
+        assert_eq!(
+            (second.networks, second.volumes, second.images, second.files),
+            (first.networks, first.volumes, first.images, first.files),
+            "{name}"
+        );
     }
 }
 
@@ -34,17 +43,38 @@ fn a_recipe_like_bonfire() {
     assert_eq!(plan.version_label.as_deref(), Some("2.0.1+1.0.6-social-amd64"));
     assert_eq!(plan.timeout_s, Some(900));
     assert_eq!(plan.images, ["bonfirenetworks/bonfire:1.0.6-social-amd64", "postgres:17.2-alpine"]);
-    let secrets: Vec<String> = plan.secrets.iter().map(|s| format!("{} {} {:?} {:?} {}", s.name, s.version, s.length, s.charset, s.generate)).collect();
-    assert_eq!(secrets, ["blog_ci_db_password_v1 v1 Some(64) Alnum true", "blog_ci_signing_salt_v1 v1 None Default false"]);
-    let configs: Vec<String> = plan.configs.iter().map(|c| format!("{} {} {} {}", c.name, c.source, c.file, c.template)).collect();
-    assert_eq!(configs, ["blog_ci_app_entrypoint_v4 entrypoint.sh.tmpl configs/0 true", "blog_ci_pg_backup_v2 pg_backup.sh configs/1 false"]);
+    let secrets: Vec<String> = plan
+        .secrets
+        .iter()
+        .map(|s| format!("{} {} {:?} {:?} {}", s.name, s.version, s.length, s.charset, s.generate))
+        .collect();
+    assert_eq!(
+        secrets,
+        ["blog_ci_db_password_v1 v1 Some(64) Alnum true", "blog_ci_signing_salt_v1 v1 None Default false"]
+    );
+    let configs: Vec<String> =
+        plan.configs.iter().map(|c| format!("{} {} {} {}", c.name, c.source, c.file, c.template)).collect();
+    assert_eq!(
+        configs,
+        [
+            "blog_ci_app_entrypoint_v4 entrypoint.sh.tmpl configs/0 true",
+            "blog_ci_pg_backup_v2 pg_backup.sh configs/1 false"
+        ]
+    );
     assert!(plan.files["configs/1"].starts_with(b"#!/bin/bash"));
     let networks: Vec<String> = plan.networks.iter().map(|n| format!("{} {} {}", n.key, n.name, n.proxy)).collect();
     assert_eq!(networks, ["internal blog_ci_internal false", "proxy blog_ci_proxy true"]);
     let app = &plan.services[0];
-    assert_eq!((app.name.as_str(), app.full_name.as_str(), app.tmpfs.as_slice()), ("app", "blog_ci_app", &["/tmp".to_owned()][..]));
+    assert_eq!(
+        (app.name.as_str(), app.full_name.as_str(), app.tmpfs.as_slice()),
+        ("app", "blog_ci_app", &["/tmp".to_owned()][..])
+    );
     assert_eq!(app.aliases["internal"], ["app", "bonfire"]);
-    let routes: Vec<String> = app.routes.iter().map(|r| format!("{} {:?} {:?} {:?}", r.hosts.join(","), r.path_prefix, r.port, r.entrypoints)).collect();
+    let routes: Vec<String> = app
+        .routes
+        .iter()
+        .map(|r| format!("{} {:?} {:?} {:?}", r.hosts.join(","), r.path_prefix, r.port, r.entrypoints))
+        .collect();
     assert_eq!(routes, ["blog.ci.coop None Some(4000) [\"web-secure\"]", "blog.ci.coop Some(\"/api\") Some(4000) []"]);
     assert!(app.backup.enabled && app.backup.pre_hook.is_none());
     let db = &plan.services[1];
@@ -73,7 +103,12 @@ fn run_changes_reach_every_object() {
     ] {
         assert_eq!(label(path).as_deref(), Some("r1$$x"), "{path:?}");
     }
-    let text = |path: &[&str]| path.iter().try_fold(&root, |node, key| node.get(key)).and_then(yaml::Node::scalar).map(|scalar| scalar.text.clone());
+    let text = |path: &[&str]| {
+        path.iter()
+            .try_fold(&root, |node, key| node.get(key))
+            .and_then(yaml::Node::scalar)
+            .map(|scalar| scalar.text.clone())
+    };
     assert_eq!(text(&["services", "app", "deploy", "endpoint_mode"]).as_deref(), Some("dnsrr"));
     assert_eq!(text(&["services", "app", "deploy", "resources", "limits", "memory"]).as_deref(), Some("1g"));
     assert_eq!(text(&["services", "db", "deploy", "resources", "limits", "cpus"]).as_deref(), Some("1.5"));
@@ -100,20 +135,37 @@ fn later_files_win_where_they_say_something() {
 
 /// The lines in which two texts differ, for a readable failure.
 fn assert_same(left: &str, right: &str, what: &str) {
-    let differ: Vec<String> = left.lines().zip(right.lines()).enumerate().filter(|(_, (a, b))| a != b).take(5).map(|(n, (a, b))| format!("{}:\n  {a}\n  {b}", n + 1)).collect();
-    assert!(left == right, "{what}\n{}\n({} and {} lines)", differ.join("\n"), left.lines().count(), right.lines().count());
+    let differ: Vec<String> = left
+        .lines()
+        .zip(right.lines())
+        .enumerate()
+        .filter(|(_, (a, b))| a != b)
+        .take(5)
+        .map(|(n, (a, b))| format!("{}:\n  {a}\n  {b}", n + 1))
+        .collect();
+    assert!(
+        left == right,
+        "{what}\n{}\n({} and {} lines)",
+        differ.join("\n"),
+        left.lines().count(),
+        right.lines().count()
+    );
 }
 
 /// What `docker stack config` says of a file, or `None` with a printed reason.
 fn docker_config(files: &[(&str, &[u8])], order: &[&str], variables: &Env) -> Option<String> {
     let docker = ["/usr/local/bin/docker", "/usr/bin/docker"].into_iter().find(|path| {
-        Command::new(path).args(["stack", "config", "--help"]).output().is_ok_and(|out| out.status.success() && String::from_utf8_lossy(&out.stdout).contains("stack config"))
+        Command::new(path)
+            .args(["stack", "config", "--help"])
+            .output()
+            .is_ok_and(|out| out.status.success() && String::from_utf8_lossy(&out.stdout).contains("stack config"))
     });
     let Some(docker) = docker else {
         println!("skipped: no docker with `stack config` (CLI 23 or newer) on this machine");
         return None;
     };
-    let folder = std::env::temp_dir().join(format!("recipe-emission-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let folder =
+        std::env::temp_dir().join(format!("recipe-emission-{}-{:?}", std::process::id(), std::thread::current().id()));
     for (name, bytes) in files {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -136,7 +188,8 @@ fn docker_reads_every_written_file_as_meant() {
     for name in fixtures() {
         let tree = fixture(&name);
         let Ok(plan) = plan_fixture(&tree) else { continue };
-        let mut files: Vec<(&str, &[u8])> = plan.files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+        let mut files: Vec<(&str, &[u8])> =
+            plan.files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
         files.push(("compose.yml", plan.compose_yaml.as_bytes()));
         let noise = env(&[("A", "wrong"), ("x", "wrong"), ("POSTGRES_DB", "wrong")]);
         let Some(config) = docker_config(&files, &["compose.yml"], &noise) else { return };
@@ -147,7 +200,8 @@ fn docker_reads_every_written_file_as_meant() {
         if tree.contains("policy.json") {
             again.insert("policy.json", tree.get("policy.json").unwrap());
         }
-        let second = plan_with(&again, &env(&[("DOMAIN", common::DOMAIN)]), &adapt()).unwrap_or_else(|refusal| panic!("{name}: {refusal}\n{config}"));
+        let second = plan_with(&again, &env(&[("DOMAIN", common::DOMAIN)]), &adapt())
+            .unwrap_or_else(|refusal| panic!("{name}: {refusal}\n{config}"));
         assert_same(&plan.compose_yaml, &second.compose_yaml, &name);
     }
 }
@@ -156,21 +210,29 @@ fn docker_reads_every_written_file_as_meant() {
 fn merging_is_what_docker_does() {
     let recipe = fixture("ok-bonfire");
     let bonfire_env = env_of(&recipe);
-    let mut cases: Vec<(Tree, Env)> = vec![([("compose.yml", BASE), ("compose.b.yml", OVER)].into_iter().collect(), env(&[("COMPOSE_FILE", "compose.yml:compose.b.yml")]))];
+    let mut cases: Vec<(Tree, Env)> = vec![(
+        [("compose.yml", BASE), ("compose.b.yml", OVER)].into_iter().collect(),
+        env(&[("COMPOSE_FILE", "compose.yml:compose.b.yml")]),
+    )];
     cases.push((recipe, bonfire_env));
     cases.push((fixture("ok-sso"), env_of(&fixture("ok-sso"))));
     for (tree, env) in cases {
         let ours = plan_with(&tree, &env, &Adapt::default()).unwrap();
-        let files: Vec<(&str, &[u8])> = tree.iter().filter_map(|(path, _)| tree.get(path).ok().map(|bytes| (path, bytes))).collect();
+        let files: Vec<(&str, &[u8])> =
+            tree.iter().filter_map(|(path, _)| tree.get(path).ok().map(|bytes| (path, bytes))).collect();
         let order = recipe::compose_files(&env);
         let mut variables = env.clone();
         variables.entry("STACK_NAME".into()).or_insert_with(|| STACK.into());
-        let Some(config) = docker_config(&files, &order.iter().map(String::as_str).collect::<Vec<_>>(), &variables) else { return };
+        let Some(config) = docker_config(&files, &order.iter().map(String::as_str).collect::<Vec<_>>(), &variables)
+        else {
+            return;
+        };
         let mut merged = tree.clone();
         merged.insert("compose.yml", config.replace('$', "$$"));
         let mut env = env;
         env.insert("COMPOSE_FILE".into(), "compose.yml".into());
-        let theirs = plan_with(&merged, &env, &Adapt::default()).unwrap_or_else(|refusal| panic!("{refusal}\n{config}"));
+        let theirs =
+            plan_with(&merged, &env, &Adapt::default()).unwrap_or_else(|refusal| panic!("{refusal}\n{config}"));
         assert_same(&ours.compose_yaml, &theirs.compose_yaml, &config);
     }
 }

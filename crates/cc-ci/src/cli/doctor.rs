@@ -34,7 +34,8 @@ pub(super) fn tool_folders(state: &State) -> Vec<PathBuf> {
 pub(super) async fn run(args: DoctorArgs, context: Context) -> Outcome {
     let config = match &args.config {
         Some(path) => Some(Config::load(Some(path)).map_err(|error| {
-            Failure::usage(error.to_string()).remedy("`cc-ci serve --print-config` shows every setting with its meaning")
+            Failure::usage(error.to_string())
+                .remedy("`cc-ci serve --print-config` shows every setting with its meaning")
         })?),
         None => None,
     };

@@ -44,8 +44,10 @@ impl From<Exit> for ExitCode {
 /// The CI and upgrade robot for Co-op Cloud recipes.
 #[derive(Debug, Parser)]
 #[command(name = "cc-ci", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 GREEN, 1 RED, 2 usage or configuration, 3 ERROR (could not judge), 130 interrupted.\n\
-    Begin with `cc-ci policy ./my-recipe`, which needs no Docker, and then `cc-ci test ./my-recipe`.")]
+#[command(
+    after_help = "Exit codes: 0 GREEN, 1 RED, 2 usage or configuration, 3 ERROR (could not judge), 130 interrupted.\n\
+    Begin with `cc-ci policy ./my-recipe`, which needs no Docker, and then `cc-ci test ./my-recipe`."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -232,12 +234,17 @@ fn logging(verbose: u8) {
     let filter = crate::env::var("CC_CI_LOG").unwrap_or_else(|| level.to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "warn".into());
     // The only error is that a test has installed one already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
 }
 
 /// Milliseconds for people: `3.2 s`, `1:05`.
 fn seconds(ms: u64) -> String {
-    if ms < 60_000 { format!("{}.{} s", ms / 1000, ms % 1000 / 100) } else { format!("{}:{:02}", ms / 60_000, ms / 1000 % 60) }
+    if ms < 60_000 {
+        format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    } else {
+        format!("{}:{:02}", ms / 60_000, ms / 1000 % 60)
+    }
 }
 
 /// Columns of the terminal; 100 where there is none.

@@ -14,7 +14,9 @@ use super::{Context, Exit, Failure, Outcome, test};
 const LIMIT: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Args)]
-#[command(after_help = "Only objects labelled `cc-ci.run` are looked at. A run whose process is alive on this host is left alone.")]
+#[command(
+    after_help = "Only objects labelled `cc-ci.run` are looked at. A run whose process is alive on this host is left alone."
+)]
 pub(super) struct ReapArgs {
     /// Only this run
     #[arg(long, value_name = "ID")]

@@ -105,9 +105,10 @@ pub(super) async fn run(args: TestArgs, context: Context) -> Outcome {
     let facts = engine.require_swarm_manager().await.map_err(|error| Failure::error(error.to_string()))?;
     let prepared = prepare(&request, &state, &cancel).await?;
     let id = RunId::new(crate::clock::now().as_second().unsigned_abs(), rand::random());
-    let _lock = state
-        .lock(&id)
-        .map_err(|error| Failure::usage(format!("the lock of the run cannot be taken: {error}")).remedy("set CC_CI_STATE to a folder you can write"))?;
+    let _lock = state.lock(&id).map_err(|error| {
+        Failure::usage(format!("the lock of the run cannot be taken: {error}"))
+            .remedy("set CC_CI_STATE to a folder you can write")
+    })?;
     let (reporter, events) = Reporter::channel();
     let view = tokio::spawn(progress::show(events, context.err, context.quiet));
     let host = Host { id, engine, facts, state, reporter, cancel };
@@ -167,7 +168,8 @@ fn with_needs(asked: &[Stage]) -> Vec<Stage> {
 
 /// The engine that `DOCKER_HOST` names, or the default socket.
 pub(super) fn connect() -> Result<Engine, Failure> {
-    let engine = Engine::connect(crate::env::var("DOCKER_HOST").as_deref()).map_err(|error| Failure::error(error.to_string()))?;
+    let engine = Engine::connect(crate::env::var("DOCKER_HOST").as_deref())
+        .map_err(|error| Failure::error(error.to_string()))?;
     Ok(match crate::env::var("DOCKER_CONFIG") {
         Some(folder) => engine.with_docker_config(folder),
         None => engine,
@@ -187,7 +189,8 @@ async fn prepare(request: &Request, state: &State, cancel: &CancellationToken) -
 /// Ctrl-C and SIGTERM end the run with its teardown; a second one within it is answered with what to do.
 async fn signals(cancel: CancellationToken, quiet: bool) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return;
     };
     loop {
@@ -233,7 +236,11 @@ fn exit(run: &Run) -> Exit {
 /// Seconds, or a duration as Docker and Go write it.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
-        return if seconds > 0 { Ok(Duration::from_secs(seconds)) } else { Err("it must be more than nothing".to_owned()) };
+        return if seconds > 0 {
+            Ok(Duration::from_secs(seconds))
+        } else {
+            Err("it must be more than nothing".to_owned())
+        };
     }
     recipe::duration::parse(text).map_err(|_| format!("`{text}` is no time: write seconds, or as in 90s, 15m, 1h30m"))
 }
@@ -258,7 +265,15 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, want) in [("90", Some(90)), ("90s", Some(90)), ("15m", Some(900)), ("1h30m", Some(5400)), ("0", None), ("soon", None), ("", None)] {
+        for (text, want) in [
+            ("90", Some(90)),
+            ("90s", Some(90)),
+            ("15m", Some(900)),
+            ("1h30m", Some(5400)),
+            ("0", None),
+            ("soon", None),
+            ("", None),
+        ] {
             assert_eq!(duration(text).ok().map(|time| time.as_secs()), want, "{text}");
         }
     }

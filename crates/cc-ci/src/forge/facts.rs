@@ -62,7 +62,12 @@ pub async fn gather_facts(client: &Client, asking: &Asking<'_>) -> Result<Facts,
 ///
 /// # Errors
 /// As [`gather_facts`].
-pub async fn gather_rights(client: &Client, repo: RepoId, person: &Person, on_operators_list: bool) -> Result<Rights, Error> {
+pub async fn gather_rights(
+    client: &Client,
+    repo: RepoId,
+    person: &Person,
+    on_operators_list: bool,
+) -> Result<Rights, Error> {
     let own = client.whoami().await?;
     let see = Look { client, repo, found: None, site_admin: own.is_admin };
     see.rights(person, Rights { on_operators_list, ..Rights::default() }).await

@@ -28,7 +28,10 @@ impl Client {
         let call = Call::get(&["version"]);
         let Some(text) = self.transport.date(&call).await? else { return Ok(None) };
         let parser = jiff::fmt::rfc2822::DateTimeParser::new();
-        parser.parse_timestamp(&text).map(Some).map_err(|_| Error::new(ErrorKind::Decode, "the forge's Date header", &text))
+        parser
+            .parse_timestamp(&text)
+            .map(Some)
+            .map_err(|_| Error::new(ErrorKind::Decode, "the forge's Date header", &text))
     }
 
     /// The server's limits.

@@ -15,8 +15,8 @@ use super::hurl::{HurlError, HurlJob};
 use super::instance::{Instance, io_reason};
 use super::reasons;
 use super::record::{Recorder, StepClock};
-use super::staging::{self, StagingError};
 use super::stages::backup::{Made, Saved};
+use super::staging::{self, StagingError};
 use super::suite::{SuiteTest, SuiteTestKind};
 use super::witness::{Lost, Moment, Place};
 
@@ -128,7 +128,12 @@ impl Instance {
     ///
     /// # Errors
     /// If it cannot be run at all: the engine, an invalid file, a service that does not exist. A test that does not hold is a case.
-    pub async fn run_test(&self, recorder: &mut Recorder, test: &SuiteTest, token: &str) -> Result<TestCase, Box<Reason>> {
+    pub async fn run_test(
+        &self,
+        recorder: &mut Recorder,
+        test: &SuiteTest,
+        token: &str,
+    ) -> Result<TestCase, Box<Reason>> {
         let clock = StepClock::now();
         if self.shared().cancel.is_cancelled() {
             return Err(Box::new(self.shared().stopped()));
@@ -176,7 +181,10 @@ impl Instance {
         };
         match hurl.run(&job).await {
             Ok(outcome) => {
-                recorder.line(format!("hurl {}: {} requests, {} assertions\n{}", test.name, outcome.entries, outcome.assertions, outcome.log));
+                recorder.line(format!(
+                    "hurl {}: {} requests, {} assertions\n{}",
+                    test.name, outcome.entries, outcome.assertions, outcome.log
+                ));
                 let status = if outcome.passed { TestStatus::Pass } else { TestStatus::Fail };
                 Ok((status, Some(outcome.assertions), outcome.failures.join("\n")))
             }
@@ -206,7 +214,8 @@ impl Instance {
             )));
         }
         let container = self.container(service).await?;
-        let mut request = ExecRequest::new(["sh", "-euc", test.content.as_str(), test.name.as_str()], shared.profile.tests.timeout);
+        let mut request =
+            ExecRequest::new(["sh", "-euc", test.content.as_str(), test.name.as_str()], shared.profile.tests.timeout);
         request.env = vec![
             ("DOMAIN".to_owned(), self.stack().domain().to_owned()),
             ("STACK_NAME".to_owned(), self.stack().to_string()),
@@ -270,7 +279,9 @@ impl Instance {
         }
         let step = recorder.step("change data");
         for place in &places {
-            for (moment, content) in [(Moment::First, "changed after the backup\n"), (Moment::Later, "after the backup\n")] {
+            for (moment, content) in
+                [(Moment::First, "changed after the backup\n"), (Moment::Later, "after the backup\n")]
+            {
                 self.put(place, moment, content).await?.map_err(|error| reasons::archive(&error))?;
             }
         }
@@ -308,11 +319,15 @@ impl Instance {
             }
         }
         if count > 0 {
-            recorder.check("witness", &clock, if lost.is_empty() {
-                Ok(format!("{count} volumes hold what was put in"))
-            } else {
-                Err(lost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            });
+            recorder.check(
+                "witness",
+                &clock,
+                if lost.is_empty() {
+                    Ok(format!("{count} volumes hold what was put in"))
+                } else {
+                    Err(lost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+                },
+            );
         }
         Ok(lost)
     }
@@ -365,7 +380,8 @@ impl Instance {
             let step = recorder.step(name);
             let container = self.container(&service).await?;
             // A failing part of a pipe must fail the hook; only bash can see that, and not every image has it.
-            const RUN: &str = "if command -v bash >/dev/null 2>&1; then exec bash -o pipefail -c \"$1\"; else exec sh -c \"$1\"; fi";
+            const RUN: &str =
+                "if command -v bash >/dev/null 2>&1; then exec bash -o pipefail -c \"$1\"; else exec sh -c \"$1\"; fi";
             let request = ExecRequest::new(["sh", "-c", RUN, "hook", hook.as_str()], HOOK_LIMIT);
             let output = tokio::select! {
                 () = self.shared().cancel.cancelled() => return Err(Box::new(self.shared().stopped())),
@@ -400,13 +416,17 @@ impl Instance {
         let mut jobs = Vec::new();
         for wanted in saved {
             let Some(volume) = volumes.iter().find(|volume| volume.name == wanted.full_name) else {
-                return Err(Box::new(Reason::new(ReasonCode::EngineError, format!("volume {} is gone", wanted.full_name))));
+                return Err(Box::new(Reason::new(
+                    ReasonCode::EngineError,
+                    format!("volume {} is gone", wanted.full_name),
+                )));
             };
             jobs.push((PathBuf::from(&volume.mountpoint), wanted.clone()));
         }
         let target = folder.clone();
         let copy = move || -> Result<(), Box<Reason>> {
-            std::fs::create_dir_all(&target).map_err(|error| Box::new(io_reason(&target.display().to_string(), &error)))?;
+            std::fs::create_dir_all(&target)
+                .map_err(|error| Box::new(io_reason(&target.display().to_string(), &error)))?;
             for (mountpoint, wanted) in jobs {
                 staging::copy_volume(&mountpoint, &target, &wanted.full_name, &wanted.paths)
                     .map_err(|error| staging_reason(&error, &wanted))?;
@@ -437,7 +457,11 @@ impl Instance {
             let Some(place) = places.iter().find(|place| place.volume == wanted.volume) else { continue };
             let container = self.container(&place.service).await?;
             let root = staging::root_of(folder, &wanted.full_name);
-            self.shared().engine.put_folder(&container, &place.target, &root).await.map_err(|error| reasons::archive(&error))?;
+            self.shared()
+                .engine
+                .put_folder(&container, &place.target, &root)
+                .await
+                .map_err(|error| reasons::archive(&error))?;
         }
         Ok(())
     }
@@ -461,11 +485,11 @@ impl Instance {
                 Err(error) => wrong.push(error.to_string()),
             }
         }
-        recorder.check("saved files", &clock, if wrong.is_empty() {
-            Ok("what was saved is there again".to_owned())
-        } else {
-            Err(wrong.join("; "))
-        });
+        recorder.check(
+            "saved files",
+            &clock,
+            if wrong.is_empty() { Ok("what was saved is there again".to_owned()) } else { Err(wrong.join("; ")) },
+        );
         match wrong.first() {
             None => Ok(()),
             Some(first) => Err(Box::new(Reason::new(ReasonCode::RestoreEmpty, first.clone()).evidence(wrong.clone()))),
@@ -511,7 +535,10 @@ fn staging_reason(error: &StagingError, wanted: &Saved) -> Box<Reason> {
         .evidence([format!("after the pre-hook: {error}")]),
         StagingError::Io { path, source } if source.kind() == std::io::ErrorKind::PermissionDenied => Reason::new(
             ReasonCode::EngineError,
-            format!("volume {} cannot be read at {path}: run cc-ci as root, or as a user who may read Docker's volumes", wanted.volume),
+            format!(
+                "volume {} cannot be read at {path}: run cc-ci as root, or as a user who may read Docker's volumes",
+                wanted.volume
+            ),
         ),
         StagingError::Io { path, source } => io_reason(path, source),
     })

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use crate::domain::{BaseInfo, Fault, ImageInfo, Lane, Leftover, Reason, ReasonCode, Screenshot, Stage, StageResult, StageStatus};
+use crate::domain::{
+    BaseInfo, Fault, ImageInfo, Lane, Leftover, Reason, ReasonCode, Screenshot, Stage, StageResult, StageStatus,
+};
 
 use super::events::Event;
 use super::instance::Instance;
@@ -88,9 +90,12 @@ impl Run<'_> {
                 Box::new(self.shared.stopped())
             } else if by_engine {
                 Box::new(
-                    Reason::new(ReasonCode::EngineRestarted, "the connection to the Docker engine was lost during this stage")
-                        .evidence([format!("what went wrong with it: {reason}")])
-                        .evidence(reason.evidence.clone()),
+                    Reason::new(
+                        ReasonCode::EngineRestarted,
+                        "the connection to the Docker engine was lost during this stage",
+                    )
+                    .evidence([format!("what went wrong with it: {reason}")])
+                    .evidence(reason.evidence.clone()),
                 )
             } else {
                 reason
@@ -159,7 +164,11 @@ pub async fn data(shared: &Arc<Shared>, job: &Job) -> LaneResult {
         Upgraded::Failed => false,
         // Nothing is deployed, or only a broken base: the commit under test is deployed afresh for backup and restore.
         Upgraded::NotDone => {
-            if wanted[1] || wanted[2] { deploy_head(&mut run, &mut instance).await } else { false }
+            if wanted[1] || wanted[2] {
+                deploy_head(&mut run, &mut instance).await
+            } else {
+                false
+            }
         }
     };
     if ready {
@@ -338,8 +347,6 @@ async fn save_logs(shared: &Shared, instance: &Instance) {
 #[must_use]
 pub fn stops_the_other(results: &[StageResult]) -> bool {
     results.iter().any(|result| {
-        result.stage == Stage::Install
-            && matches!(result.status, StageStatus::Fail | StageStatus::Inconclusive)
+        result.stage == Stage::Install && matches!(result.status, StageStatus::Fail | StageStatus::Inconclusive)
     })
 }
-

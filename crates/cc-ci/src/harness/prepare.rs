@@ -161,16 +161,13 @@ pub async fn prepare(request: &Request, cache: &Path, cancel: &CancellationToken
         BaseChoice::Skip { why } => Err(why),
         BaseChoice::Commit { commit, reference, chosen } => {
             let tree = checked.repository.tree(&commit).await?;
-            let version = Version { role: "base", commit: commit.clone(), reference: reference.clone(), tree: to_tree(&tree) };
+            let version =
+                Version { role: "base", commit: commit.clone(), reference: reference.clone(), tree: to_tree(&tree) };
             Ok((version, BaseInfo { reference, commit, version: None, chosen }))
         }
     };
-    let head = Version {
-        role: "head",
-        tree: to_tree(&checked.tree),
-        commit: checked.commit,
-        reference: checked.reference,
-    };
+    let head =
+        Version { role: "head", tree: to_tree(&checked.tree), commit: checked.commit, reference: checked.reference };
     Ok(Prepared { recipe, source: request.recipe.display(), head, base, suite, suite_info, warnings })
 }
 
@@ -211,7 +208,8 @@ async fn choose_base(request: &Request, checked: &Checked, profile: Option<&Prof
         Some(text) => Some(repository.resolve(Some(text)).await?),
         None => None,
     };
-    let version = |tag: &str| tag.parse::<RecipeVersion>().ok().map(|version| (version.major, version.minor, version.patch));
+    let version =
+        |tag: &str| tag.parse::<RecipeVersion>().ok().map(|version| (version.major, version.minor, version.patch));
     let inputs = repository.base_inputs(&checked.commit, version).await?;
     let inputs = BaseInputs { argument, profile, last_green, ..inputs };
     Ok(git::choose_base(&inputs))

@@ -90,12 +90,8 @@ async fn request(target: &Target) -> Result<Answer, String> {
         .build()
         .map_err(|error| error.to_string())?;
     let url = format!("http://{}:{}{}", target.host, target.address.port(), target.path);
-    let mut response = client
-        .get(url)
-        .header(reqwest::header::HOST, &target.host)
-        .send()
-        .await
-        .map_err(|error| root_cause(&error))?;
+    let mut response =
+        client.get(url).header(reqwest::header::HOST, &target.host).send().await.map_err(|error| root_cause(&error))?;
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while body.len() < EXCERPT {
@@ -156,7 +152,10 @@ fn refused(target: &Target, last: &Try, wanted: &[u16], tries: u32, deadline: Du
             format!("GET {url} answered {} for {seconds} s; wanted {wanted}", answer.status),
         )
         .service(target.service.clone())
-        .evidence([format!("GET {url} (port {port}) -> {}", answer.status), format!("body begins: {}", answer.excerpt)]),
+        .evidence([
+            format!("GET {url} (port {port}) -> {}", answer.status),
+            format!("body begins: {}", answer.excerpt),
+        ]),
         Try::Silent(error) => Reason::new(
             ReasonCode::HttpUnreachable,
             format!("nothing answered at port {port} of the container for {seconds} s"),
@@ -208,8 +207,9 @@ mod tests {
     async fn asks_again_until_the_answer_is_accepted() {
         let (address, seen) = server(vec![BAD, BAD, OK]).await;
         let cancel = CancellationToken::new();
-        let (_, answer) =
-            until_accepted(|| async { Ok(target(address)) }, &[], Duration::from_secs(20), &cancel).await.expect("accepted");
+        let (_, answer) = until_accepted(|| async { Ok(target(address)) }, &[], Duration::from_secs(20), &cancel)
+            .await
+            .expect("accepted");
         assert_eq!(answer, Answer { status: 200, excerpt: "hi".into() });
         let seen = seen.await.expect("server");
         assert_eq!(seen.len(), 3);
@@ -221,12 +221,14 @@ mod tests {
     async fn a_wrong_status_and_silence_are_told_apart() {
         let (address, _seen) = server(vec![BAD]).await;
         let cancel = CancellationToken::new();
-        let reason = until_accepted(|| async { Ok(target(address)) }, &[], Duration::ZERO, &cancel).await.expect_err("502");
+        let reason =
+            until_accepted(|| async { Ok(target(address)) }, &[], Duration::ZERO, &cancel).await.expect_err("502");
         assert_eq!(reason.code, ReasonCode::HttpStatus);
         assert!(reason.evidence.iter().any(|line| line.contains("oops")), "{reason:?}");
 
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-        let reason = until_accepted(|| async { Ok(target(nobody)) }, &[], Duration::ZERO, &cancel).await.expect_err("silent");
+        let reason =
+            until_accepted(|| async { Ok(target(nobody)) }, &[], Duration::ZERO, &cancel).await.expect_err("silent");
         assert_eq!(reason.code, ReasonCode::HttpUnreachable);
         assert!(reason.evidence[0].contains("refused"), "{reason:?}");
     }

@@ -27,9 +27,10 @@ pub fn deploy(error: &DeployError) -> Box<Reason> {
 pub fn secret(error: &SecretError) -> Box<Reason> {
     match error {
         SecretError::Engine(error) => engine(error),
-        SecretError::Foreign { .. } | SecretError::NameTooLong { .. } | SecretError::BadSize { .. } | SecretError::Taken { .. } => {
-            Box::new(Reason::new(ReasonCode::SecretMissing, error.to_string()))
-        }
+        SecretError::Foreign { .. }
+        | SecretError::NameTooLong { .. }
+        | SecretError::BadSize { .. }
+        | SecretError::Taken { .. } => Box::new(Reason::new(ReasonCode::SecretMissing, error.to_string())),
     }
 }
 

@@ -88,13 +88,7 @@ impl Recorder {
         let took = step.clock.elapsed();
         let mark = if ok { "ok" } else { "FAILED" };
         self.log.line(&format!("{}: {mark} after {:.2} s {detail}", step.name, took.as_secs_f64()));
-        self.steps.push(Step {
-            name: step.name,
-            started: step.started,
-            duration_ms: millis(took),
-            detail,
-            ok,
-        });
+        self.steps.push(Step { name: step.name, started: step.started, duration_ms: millis(took), detail, ok });
     }
 
     /// Records a check that cc-ci makes itself.
@@ -125,7 +119,8 @@ impl Recorder {
     pub fn test(&mut self, mut test: TestCase) {
         test.message = self.redactor.mask_str(&test.message);
         if test.kind != TestKind::Builtin {
-            self.log.line(&format!("test {}: {:?} after {} ms {}", test.name, test.status, test.duration_ms, test.message));
+            self.log
+                .line(&format!("test {}: {:?} after {} ms {}", test.name, test.status, test.duration_ms, test.message));
         }
         self.tests.push(test);
     }
@@ -144,8 +139,7 @@ impl Recorder {
             Outcome::Pass => (StageStatus::Pass, None, None),
             Outcome::NotApplicable(why) => (StageStatus::NotApplicable, None, Some(why)),
             Outcome::Broken(reason) => {
-                let status =
-                    if reason.fault.blames_commit() { StageStatus::Fail } else { StageStatus::Inconclusive };
+                let status = if reason.fault.blames_commit() { StageStatus::Fail } else { StageStatus::Inconclusive };
                 (status, Some(self.mask(reason)), None)
             }
         };

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn values_have_the_length_and_characters_asked_for() {
-        for (length, charset) in [(32, Charset::Hex), (64, Charset::Alnum), (128, Charset::Special), (1, Charset::Default)] {
+        for (length, charset) in
+            [(32, Charset::Hex), (64, Charset::Alnum), (128, Charset::Special), (1, Charset::Default)]
+        {
             let value = make(&spec(Some(length), charset, true), None).expect("made");
             assert_eq!(value.expose().len(), length);
             assert!(value.expose().chars().all(|c| charset.alphabet().contains(c)), "{charset:?}");

@@ -143,7 +143,10 @@ impl Shared {
             // The newest that ran at all; a task that never had a container has no log.
             let Some(container) = service.tasks.iter().find_map(|task| task.container_id.as_deref()) else { continue };
             if let Ok((lines, _)) = self.engine.container_log(container, LOG_TAIL).await {
-                logs.insert(service.name.clone(), lines.into_iter().map(|line| self.redactor.mask_str(&line.text)).collect());
+                logs.insert(
+                    service.name.clone(),
+                    lines.into_iter().map(|line| self.redactor.mask_str(&line.text)).collect(),
+                );
             }
         }
         let load = (self.facts.local && !self.ignore_load).then(|| self.sampler.recent(Duration::from_secs(60)));

@@ -87,7 +87,9 @@ fn copy_path(source: &Dir, target: &Dir, path: &str) -> Result<(), StagingError>
         to = make_dir(&from, &to, name).map_err(io)?;
     }
     copy_one(&from, &to, last, &mut PathBuf::from(path), 0).map_err(|error| match error {
-        StagingError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => StagingError::Missing(path.to_owned()),
+        StagingError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            StagingError::Missing(path.to_owned())
+        }
         other => other,
     })
 }
@@ -185,7 +187,8 @@ fn compare(wanted: &Path, found: &Path, path: &mut PathBuf, out: &mut Vec<String
         let here = path.display().to_string();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => compare(wanted, found, path, out),
-            Ok(kind) if kind.is_file() => match (std::fs::read(wanted.join(&*path)), std::fs::read(found.join(&*path))) {
+            Ok(kind) if kind.is_file() => match (std::fs::read(wanted.join(&*path)), std::fs::read(found.join(&*path)))
+            {
                 (Ok(a), Ok(b)) if a == b => {}
                 (Ok(_), Ok(_)) => out.push(format!("{here} has other content than what was saved")),
                 (_, Err(_)) => out.push(format!("{here} was saved and is not back")),
@@ -198,13 +201,8 @@ fn compare(wanted: &Path, found: &Path, path: &mut PathBuf, out: &mut Vec<String
 }
 
 fn own_link(to: &Dir, name: &str, meta: &cap_std::fs::Metadata) {
-    let _ = chownat(
-        to,
-        name,
-        Some(Uid::from_raw(meta.uid())),
-        Some(Gid::from_raw(meta.gid())),
-        AtFlags::SYMLINK_NOFOLLOW,
-    );
+    let _ =
+        chownat(to, name, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())), AtFlags::SYMLINK_NOFOLLOW);
 }
 
 #[cfg(test)]

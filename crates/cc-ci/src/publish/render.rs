@@ -140,8 +140,12 @@ fn against_target(view: &RunView, target: Option<i64>) -> Option<String> {
     Some(match target {
         None => "The target branch has not been tested yet, so there is no level to compare with.".to_owned(),
         Some(target) if target == level => format!("Level {level}, as the target branch."),
-        Some(target) if target < level => format!("Level {level}: **{} higher** than the target branch.", level - target),
-        Some(target) => format!("Level {level}: **{} lower** than the target branch, which has {target}.", target - level),
+        Some(target) if target < level => {
+            format!("Level {level}: **{} higher** than the target branch.", level - target)
+        }
+        Some(target) => {
+            format!("Level {level}: **{} lower** than the target branch, which has {target}.", target - level)
+        }
     })
 }
 

@@ -214,7 +214,10 @@ fn summary(page: &mut Page, run: &Run) {
         (Paint::Unsure, if run.flaky { "  flaky" } else { "" }),
     ]);
     if run.was_kept() {
-        page.line(&[(Paint::Unsure, &format!("Left deployed, as --keep asked: `cc-ci reap --run {}` removes it.", run.run))]);
+        page.line(&[(
+            Paint::Unsure,
+            &format!("Left deployed, as --keep asked: `cc-ci reap --run {}` removes it.", run.run),
+        )]);
     } else if run.clean_teardown {
         let removed = words::count(run.teardown.removed, "object");
         page.line(&[(Paint::Dim, &format!("Nothing is left on the swarm; {removed} removed."))]);

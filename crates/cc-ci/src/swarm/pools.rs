@@ -52,12 +52,16 @@ impl Engine {
     pub async fn pools(&self) -> Result<Pools, EngineError> {
         let info = self.docker.info().await.map_err(self.error("its facts"))?;
         let cluster = info.swarm.and_then(|swarm| swarm.cluster);
-        let found = self.docker.list_networks(None::<ListNetworksOptions>).await.map_err(self.error("the list of networks"))?;
+        let found =
+            self.docker.list_networks(None::<ListNetworksOptions>).await.map_err(self.error("the list of networks"))?;
         let mut networks: Vec<Overlay> = found
             .into_iter()
             .filter(|network| network.driver.as_deref() == Some("overlay"))
             .map(|network| Overlay {
-                subnet: network.ipam.and_then(|ipam| ipam.config).and_then(|config| config.into_iter().find_map(|c| c.subnet)),
+                subnet: network
+                    .ipam
+                    .and_then(|ipam| ipam.config)
+                    .and_then(|config| config.into_iter().find_map(|c| c.subnet)),
                 ours: network.labels.is_some_and(|labels| labels.contains_key(super::LABEL_RUN)),
                 name: network.name.unwrap_or_default(),
             })

@@ -2,7 +2,11 @@
 //!
 //! Never use another state folder than the machine's own: the locks in it tell `cc-ci reap`, of whoever calls it, which runs are alive.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the tests are the user: they start the program, in the user's environment")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the tests are the user: they start the program, in the user's environment"
+)]
 
 pub mod sentinel;
 
@@ -56,7 +60,9 @@ pub fn docker() -> bool {
         if healthy.exists() { Ok(()) } else { Err(format!("{} is not there", healthy.display())) }
     });
     if let Err(why) = ready {
-        panic!("this test needs Docker in swarm mode, the registry and the recipes: {why}\nrun `make setup` (or set CC_CI_TEST_NO_DOCKER=1)");
+        panic!(
+            "this test needs Docker in swarm mode, the registry and the recipes: {why}\nrun `make setup` (or set CC_CI_TEST_NO_DOCKER=1)"
+        );
     }
     true
 }
@@ -70,7 +76,8 @@ impl Turn {
     /// Waits until fewer than [`AT_ONCE`] runs are under way.
     pub fn wait() -> Self {
         let (count, freed) = &UNDER_WAY;
-        let mut count = freed.wait_while(lock(count), |count| *count >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
+        let mut count =
+            freed.wait_while(lock(count), |count| *count >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
         *count += 1;
         Self
     }
@@ -222,7 +229,8 @@ impl Going {
     pub fn line(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let (lines, told) = &*self.lines;
         let missing = |lines: &mut Lines| !lines.ended && !lines.text.iter().any(|line| fits(line));
-        let (lines, _) = told.wait_timeout_while(lock(lines), PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
+        let (lines, _) =
+            told.wait_timeout_while(lock(lines), PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
         let found = lines.text.iter().find(|line| fits(line)).cloned();
         found.unwrap_or_else(|| panic!("no line says: {what}\n{}", lines.text.join("\n")))
     }
@@ -267,11 +275,13 @@ impl Going {
         self.line("its end", |_| true);
         let out = self.out.take().expect("once").join().expect("read");
         let (lines, told) = &*self.lines;
-        let err = told.wait_while(lock(lines), |lines| !lines.ended).unwrap_or_else(PoisonError::into_inner).text.join("\n");
+        let err =
+            told.wait_while(lock(lines), |lines| !lines.ended).unwrap_or_else(PoisonError::into_inner).text.join("\n");
         no_panic(&err);
         assert!(!err.contains('\x1b') && !out.contains('\x1b'), "colours without a terminal:\n{err}");
         let folder = self.place.path().join("evidence");
-        let text = std::fs::read_to_string(folder.join("results.json")).unwrap_or_else(|error| panic!("results.json: {error}\n{err}"));
+        let text = std::fs::read_to_string(folder.join("results.json"))
+            .unwrap_or_else(|error| panic!("results.json: {error}\n{err}"));
         let results: Value = serde_json::from_str(&text).expect("JSON");
         valid(&results);
         assert_eq!(serde_json::from_str::<Value>(&out).ok().as_ref(), Some(&results), "--json prints results.json");
@@ -287,7 +297,8 @@ fn valid(results: &Value) {
         let schema = serde_json::from_str(&text).expect("JSON");
         jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema")
     });
-    let problems: Vec<String> = schema.iter_errors(results).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let problems: Vec<String> =
+        schema.iter_errors(results).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(problems.is_empty(), "{problems:#?}");
 }
 

@@ -1,6 +1,5 @@
 //! A stack that is nobody's business: it must be the same before and after whatever cc-ci does.
 
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::run;
@@ -31,8 +30,10 @@ impl Sentinel {
         std::fs::write(&file, compose).expect("written");
         docker(&["stack", "deploy", "--compose-file", file.to_str().expect("UTF-8"), &name]);
         let filter = format!("label=com.docker.stack.namespace={name}");
-        super::wait_until("the sentinel runs", || !docker(&["ps", "-q", "--filter", &filter, "--filter", "health=healthy"]).is_empty()
-            || docker(&["ps", "--filter", &filter, "--format", "{{.Status}}"]).starts_with("Up"));
+        super::wait_until("the sentinel runs", || {
+            !docker(&["ps", "-q", "--filter", &filter, "--filter", "health=healthy"]).is_empty()
+                || docker(&["ps", "--filter", &filter, "--format", "{{.Status}}"]).starts_with("Up")
+        });
         let mut sentinel = Self { name, claimed_by, before: String::new() };
         sentinel.before = sentinel.look();
         sentinel
@@ -45,13 +46,20 @@ impl Sentinel {
 
     fn look(&self) -> String {
         let own = |part: &str| format!("{}_{part}", self.name);
-        let container = docker(&["ps", "-q", "--no-trunc", "--filter", &format!("label=com.docker.stack.namespace={}", self.name)]);
+        let container =
+            docker(&["ps", "-q", "--no-trunc", "--filter", &format!("label=com.docker.stack.namespace={}", self.name)]);
         let swarm = "{{.ID}} {{.Version.Index}} {{.Spec.Name}} {{json .Spec.Labels}}";
         [
             docker(&["service", "inspect", "--format", swarm, &own("app")]),
             docker(&["secret", "inspect", "--format", swarm, &own("key")]),
             docker(&["config", "inspect", "--format", swarm, &own("page")]),
-            docker(&["network", "inspect", "--format", "{{.ID}} {{.Name}} {{.Created}} {{json .Labels}}", &own("inner")]),
+            docker(&[
+                "network",
+                "inspect",
+                "--format",
+                "{{.ID}} {{.Name}} {{.Created}} {{json .Labels}}",
+                &own("inner"),
+            ]),
             docker(&["volume", "inspect", "--format", "{{.Name}} {{.Mountpoint}} {{json .Labels}}", &own("data")]),
             docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.RestartCount}}", &container]),
         ]
@@ -66,7 +74,12 @@ impl Drop for Sentinel {
         quiet(&["stack", "rm", &self.name]);
         for (kind, part) in [("volume", "data"), ("network", "inner")] {
             let name = format!("{}_{part}", self.name);
-            let gone = || !quiet(&[kind, "inspect", &name]) || { quiet(&[kind, "rm", &name]); !quiet(&[kind, "inspect", &name]) };
+            let gone = || {
+                !quiet(&[kind, "inspect", &name]) || {
+                    quiet(&[kind, "rm", &name]);
+                    !quiet(&[kind, "inspect", &name])
+                }
+            };
             if !super::came(gone) && !std::thread::panicking() {
                 panic!("{kind} {name} of the sentinel cannot be removed");
             }

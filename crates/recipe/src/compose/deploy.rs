@@ -46,7 +46,8 @@ pub(super) fn read(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>,
 
 fn update(reader: &mut Reader<'_>, node: &Node, what: &str) -> UpdateConfig {
     let mut config = UpdateConfig::default();
-    let actions: &[&str] = if what.ends_with("rollback_config") { &["pause", "continue"] } else { &["pause", "continue", "rollback"] };
+    let actions: &[&str] =
+        if what.ends_with("rollback_config") { &["pause", "continue"] } else { &["pause", "continue", "rollback"] };
     for (key, value) in reader.map(node, what) {
         let path = format!("{what}.{}", key.text);
         match key.text.as_str() {
@@ -78,22 +79,38 @@ fn restart(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, node: &
     policy
 }
 
-fn resources(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, node: &Node, what: &str, side: &str) -> Resources {
+fn resources(
+    reader: &mut Reader<'_>,
+    places: &mut HashMap<String, Place>,
+    node: &Node,
+    what: &str,
+    side: &str,
+) -> Resources {
     let mut resources = Resources::default();
     for (key, value) in reader.map(node, what) {
         let path = format!("{what}.{}", key.text);
         places.insert(format!("{side}.{}", key.text), reader.place(key.pos));
         match key.text.as_str() {
             "cpus" => {
-                let cores = reader.string(value, &path).and_then(|text| text.parse::<f64>().ok()).filter(|cores| cores.is_finite() && *cores >= 0.0);
+                let cores = reader
+                    .string(value, &path)
+                    .and_then(|text| text.parse::<f64>().ok())
+                    .filter(|cores| cores.is_finite() && *cores >= 0.0);
                 if cores.is_none() {
-                    reader.error("C003", value.pos, format!("{path} is no number of cores"), "write for example \"0.5\"");
+                    reader.error(
+                        "C003",
+                        value.pos,
+                        format!("{path} is no number of cores"),
+                        "write for example \"0.5\"",
+                    );
                 }
                 // Zero means no limit at all to Docker: the run's own limit takes its place.
                 resources.cpus = cores.filter(|cores| *cores > 0.0);
             }
             "memory" => resources.memory = reader.size(value, &path).filter(|bytes| *bytes > 0),
-            "pids" if side == "limits" => resources.pids = reader.unsigned(value, &path, Cast::No).filter(|pids| *pids > 0),
+            "pids" if side == "limits" => {
+                resources.pids = reader.unsigned(value, &path, Cast::No).filter(|pids| *pids > 0)
+            }
             "generic_resources" => reader.refuse(Rule::Devices, key.pos, &path),
             _ => reader.unknown(key, what),
         }
@@ -105,7 +122,10 @@ fn placement(reader: &mut Reader<'_>, deploy: &mut Deploy, node: &Node, what: &s
     for (key, value) in reader.map(node, what) {
         let path = format!("{what}.{}", key.text);
         match key.text.as_str() {
-            "constraints" => deploy.constraints = reader.seq(value, &path).iter().filter_map(|item| reader.string(item, &path)).collect(),
+            "constraints" => {
+                deploy.constraints =
+                    reader.seq(value, &path).iter().filter_map(|item| reader.string(item, &path)).collect()
+            }
             "preferences" => {
                 for item in reader.seq(value, &path) {
                     for (key, value) in reader.map(item, &path) {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::compose::model::{Attachment, Compose, Deploy, Healthcheck, Logging, Resources, RestartPolicy, Service, UpdateConfig};
+use crate::compose::model::{
+    Attachment, Compose, Deploy, Healthcheck, Logging, Resources, RestartPolicy, Service, UpdateConfig,
+};
 
 /// All files as one, or `None` for no file.
 pub(crate) fn merge(files: Vec<Compose>) -> Option<Compose> {

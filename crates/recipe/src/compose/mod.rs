@@ -26,15 +26,23 @@ pub(crate) use merge::merge;
 use reader::Reader;
 
 /// Versions of the compose format that a Swarm of today reads.
-const VERSIONS: [&str; 15] = ["3", "3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"];
+const VERSIONS: [&str; 15] =
+    ["3", "3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"];
 
 /// Keys whose values are durations, which abra checks before it interpolates.
-const DURATIONS: [&str; 8] = ["interval", "timeout", "start_period", "start_interval", "stop_grace_period", "delay", "monitor", "window"];
+const DURATIONS: [&str; 8] =
+    ["interval", "timeout", "start_period", "start_interval", "stop_grace_period", "delay", "monitor", "window"];
 
 /// Reads `files` of the recipe in order, each on its own. Findings of all files are collected; a file that cannot be read yields none.
 ///
 /// The policy says which keys that Swarm ignores may be there, and whether a duration may be a variable.
-pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, policy: &Policy) -> (Vec<Compose>, Vec<Finding>) {
+pub fn load(
+    tree: &Tree,
+    files: &[String],
+    overlays: &[Overlay],
+    env: &Env,
+    policy: &Policy,
+) -> (Vec<Compose>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut loaded: Vec<Compose> = Vec::new();
     let context = service::Context { tree, env, base: base_folder(files), policy };
@@ -47,7 +55,12 @@ pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, poli
                     TreeError::Link(_) => ("P022", "commit the file itself"),
                     TreeError::Missing(_) | TreeError::NotText(_) => ("C005", "is the name in COMPOSE_FILE right?"),
                 };
-                findings.push(Finding::error(code, &Place::new(file.clone(), 0), format!("compose file: {error}"), remedy));
+                findings.push(Finding::error(
+                    code,
+                    &Place::new(file.clone(), 0),
+                    format!("compose file: {error}"),
+                    remedy,
+                ));
             }
         }
     }
@@ -58,8 +71,14 @@ pub fn load(tree: &Tree, files: &[String], overlays: &[Overlay], env: &Env, poli
     for compose in &loaded {
         if normal_version(compose.version.as_deref()) != normal_version(first.as_deref()) {
             let place = Place::new(compose.file.clone(), 1);
-            let words = |version: &Option<String>| version.as_ref().map_or_else(|| "no version".to_owned(), |text| format!("version {text:?}"));
-            let message = format!("it has {} and the first file has {}, which Docker refuses", words(&compose.version), words(&first));
+            let words = |version: &Option<String>| {
+                version.as_ref().map_or_else(|| "no version".to_owned(), |text| format!("version {text:?}"))
+            };
+            let message = format!(
+                "it has {} and the first file has {}, which Docker refuses",
+                words(&compose.version),
+                words(&first)
+            );
             findings.push(Finding::error("C004", &place, message, "write the same version in every file, or in none"));
         }
     }
@@ -83,7 +102,12 @@ fn load_one(context: &service::Context<'_>, file: &str, text: &str, findings: &m
         }
     };
     if root.map().is_none() {
-        findings.push(Finding::error("C001", &Place::new(file, 1), "the file must be a mapping", "start with services:"));
+        findings.push(Finding::error(
+            "C001",
+            &Place::new(file, 1),
+            "the file must be a mapping",
+            "start with services:",
+        ));
         return None;
     }
     let mut reader = Reader { file, findings };
@@ -103,13 +127,26 @@ fn read_root(reader: &mut Reader<'_>, context: &service::Context<'_>, root: &Nod
             "version" => {
                 compose.version = reader.string(value, "version");
                 if compose.version.as_deref().is_some_and(|version| !VERSIONS.contains(&version)) {
-                    reader.error("C004", value.pos, format!("version {:?} is not one that Swarm reads", compose.version.as_deref().unwrap_or_default()), "write version: \"3.8\"");
+                    reader.error(
+                        "C004",
+                        value.pos,
+                        format!(
+                            "version {:?} is not one that Swarm reads",
+                            compose.version.as_deref().unwrap_or_default()
+                        ),
+                        "write version: \"3.8\"",
+                    );
                 }
             }
             "services" | "networks" | "volumes" | "secrets" | "configs" => {
                 for (name, node) in reader.map(value, section) {
                     if !is_name(&name.text) {
-                        reader.error("C003", name.pos, format!("{:?} in {section} is no name", name.text), "use letters, digits, and . _ -");
+                        reader.error(
+                            "C003",
+                            name.pos,
+                            format!("{:?} in {section} is no name", name.text),
+                            "use letters, digits, and . _ -",
+                        );
                         continue;
                     }
                     section_entry(reader, context, &mut compose, section, name, node);
@@ -122,10 +159,19 @@ fn read_root(reader: &mut Reader<'_>, context: &service::Context<'_>, root: &Nod
     compose
 }
 
-fn section_entry(reader: &mut Reader<'_>, context: &service::Context<'_>, compose: &mut Compose, section: &str, name: &Key, node: &Node) {
+fn section_entry(
+    reader: &mut Reader<'_>,
+    context: &service::Context<'_>,
+    compose: &mut Compose,
+    section: &str,
+    name: &Key,
+    node: &Node,
+) {
     let key = name.text.clone();
     match section {
-        "services" if node.map().is_none() => reader.error("C002", node.pos, format!("services.{key} must be a mapping"), ""),
+        "services" if node.map().is_none() => {
+            reader.error("C002", node.pos, format!("services.{key} must be a mapping"), "")
+        }
         "services" => {
             compose.services.insert(key, service::read(reader, context, name, node));
         }
@@ -168,7 +214,9 @@ fn duration_variables_in(node: &Node, reader: &mut Reader<'_>) {
                     );
                 }
                 // Names of variables and labels may be anything.
-                if !["environment", "labels", "args", "options"].contains(&key.text.as_str()) && !key.text.starts_with("x-") {
+                if !["environment", "labels", "args", "options"].contains(&key.text.as_str())
+                    && !key.text.starts_with("x-")
+                {
                     duration_variables_in(value, reader);
                 }
             }
@@ -193,7 +241,12 @@ fn interpolate_node(node: &mut Node, env: &Env, reader: &mut Reader<'_>, unset: 
                     for name in result.unset {
                         if unset.insert(name.clone()) {
                             let place = reader.place(pos);
-                            reader.findings.push(Finding::warning("C009", &place, format!("{name} is not set and becomes empty"), format!("set it in .env.sample or write ${{{name}:-default}}")));
+                            reader.findings.push(Finding::warning(
+                                "C009",
+                                &place,
+                                format!("{name} is not set and becomes empty"),
+                                format!("set it in .env.sample or write ${{{name}:-default}}"),
+                            ));
                         }
                     }
                     let raw = std::mem::replace(&mut scalar.text, result.text);

@@ -25,7 +25,13 @@ impl Reader<'_> {
         Place::new(self.file, pos.line)
     }
 
-    pub(super) fn error(&mut self, code: &'static str, pos: Pos, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        code: &'static str,
+        pos: Pos,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let place = self.place(pos);
         self.findings.push(Finding::error(code, &place, message, remedy));
     }
@@ -84,7 +90,9 @@ impl Reader<'_> {
         let result = match node.scalar().map(|scalar| (scalar.typed(), scalar.raw.is_some(), scalar.plain)) {
             Some((Typed::Bool(value), ..)) => Some(value),
             // Interpolated texts are cast where docker/cli does so; older releases take the words of YAML 1.1 for booleans.
-            Some((Typed::Str(text), interpolated, plain)) if (interpolated && cast == Cast::Yes) || (plain && !interpolated) => {
+            Some((Typed::Str(text), interpolated, plain))
+                if (interpolated && cast == Cast::Yes) || (plain && !interpolated) =>
+            {
                 match text.to_ascii_lowercase().as_str() {
                     "y" | "yes" | "on" | "true" => Some(true),
                     "n" | "no" | "off" | "false" => Some(false),
@@ -199,11 +207,15 @@ impl Reader<'_> {
                         self.findings.push(Finding::warning(
                             "C013",
                             &place,
-                            format!("the key {:?} of {what} keeps its `${{…}}`: variables are replaced in values only", key.text),
+                            format!(
+                                "the key {:?} of {what} keeps its `${{…}}`: variables are replaced in values only",
+                                key.text
+                            ),
                             "write the entries as a list of \"key=value\"",
                         ));
                     }
-                    let text = if value.is_null() { None } else { self.scalar_text(value, &format!("{what}.{}", key.text)) };
+                    let text =
+                        if value.is_null() { None } else { self.scalar_text(value, &format!("{what}.{}", key.text)) };
                     result.push((key.text.clone(), text, key.pos));
                 }
             }

@@ -23,8 +23,19 @@ pub(super) struct Context<'a> {
 }
 
 /// Keys that give power over the host to a plain container, but that Swarm does not know.
-const SWARM_IGNORES: [&str; 11] =
-    ["build", "cgroup_parent", "cgroupns_mode", "devices", "ipc", "network_mode", "pid", "privileged", "restart", "security_opt", "userns_mode"];
+const SWARM_IGNORES: [&str; 11] = [
+    "build",
+    "cgroup_parent",
+    "cgroupns_mode",
+    "devices",
+    "ipc",
+    "network_mode",
+    "pid",
+    "privileged",
+    "restart",
+    "security_opt",
+    "userns_mode",
+];
 
 /// Keys that docker/cli refuses, or that give a container power over the host. They are judged before interpolation.
 pub(super) fn forbidden(key: &str) -> Option<Rule> {
@@ -54,7 +65,12 @@ pub(super) fn read(reader: &mut Reader<'_>, context: &Context<'_>, name: &Key, n
         let path = format!("{what}.{}", key.text);
         service.places.insert(key.text.clone(), reader.place(key.pos));
         if SWARM_IGNORES.contains(&key.text.as_str()) && context.policy.ignored_keys.contains(&key.text) {
-            reader.note("C011", key.pos, format!("{path} is ignored by Swarm and left out, as the policy allows"), "remove it");
+            reader.note(
+                "C011",
+                key.pos,
+                format!("{path} is ignored by Swarm and left out, as the policy allows"),
+                "remove it",
+            );
             continue;
         }
         if let Some(rule) = forbidden(&key.text) {
@@ -113,7 +129,8 @@ fn field(reader: &mut Reader<'_>, context: &Context<'_>, service: &mut Service, 
         "configs" => service.configs = file_refs(reader, value, path),
         "ports" => service.ports = ports(reader, value, path),
         "deploy" => service.deploy = deploy::read(reader, &mut service.places, value, path),
-        "depends_on" | "expose" | "links" | "external_links" | "restart" | "shm_size" | "container_name" | "domainname" | "mac_address" | "tmpfs" => {
+        "depends_on" | "expose" | "links" | "external_links" | "restart" | "shm_size" | "container_name"
+        | "domainname" | "mac_address" | "tmpfs" => {
             reader.note("C011", key.pos, format!("{path} is ignored by Swarm"), ignored_remedy(&key.text));
         }
         own if own.starts_with("x-") => {}
@@ -164,7 +181,15 @@ fn environment(reader: &mut Reader<'_>, context: &Context<'_>, service: &mut Ser
                 s.plain && s.raw.is_none() && matches!(s.typed(), Typed::Str(t) if ["yes", "no", "on", "off", "y", "n"].contains(&t.to_ascii_lowercase().as_str()))
             });
             if old_boolean {
-                reader.note("C015", value.pos, format!("a bare {} in {what} is a boolean to older releases of Docker, which refuse it", value.scalar().map_or("", |s| &s.text)), "put it in quotes");
+                reader.note(
+                    "C015",
+                    value.pos,
+                    format!(
+                        "a bare {} in {what} is a boolean to older releases of Docker, which refuse it",
+                        value.scalar().map_or("", |s| &s.text)
+                    ),
+                    "put it in quotes",
+                );
             }
         }
     }
@@ -185,7 +210,8 @@ fn env_file(reader: &mut Reader<'_>, context: &Context<'_>, service: &mut Servic
                     if line.is_empty() || line.starts_with('#') {
                         continue;
                     }
-                    let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value.to_owned())));
+                    let (name, value) =
+                        line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value.to_owned())));
                     found.insert(name.to_owned(), (value, Place::new(file.clone(), number + 1)));
                 }
             }
@@ -202,7 +228,13 @@ fn env_file(reader: &mut Reader<'_>, context: &Context<'_>, service: &mut Servic
     }
 }
 
-fn placed_strings(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, node: &Node, part: &str, what: &str) -> Vec<String> {
+fn placed_strings(
+    reader: &mut Reader<'_>,
+    places: &mut HashMap<String, Place>,
+    node: &Node,
+    part: &str,
+    what: &str,
+) -> Vec<String> {
     for item in node.seq().unwrap_or_default() {
         if let Some(scalar) = item.scalar() {
             places.insert(format!("{part} {}", scalar.text), reader.place(item.pos));
@@ -214,9 +246,11 @@ fn placed_strings(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, 
 fn extra_hosts(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<String> {
     match &node.value {
         Value::Seq(_) => reader.strings(node, what),
-        Value::Map(_) | Value::Scalar(_) => {
-            reader.pairs(node, what).into_iter().map(|(name, address, _)| format!("{name}:{}", address.unwrap_or_default())).collect()
-        }
+        Value::Map(_) | Value::Scalar(_) => reader
+            .pairs(node, what)
+            .into_iter()
+            .map(|(name, address, _)| format!("{name}:{}", address.unwrap_or_default()))
+            .collect(),
     }
 }
 
@@ -253,7 +287,9 @@ fn healthcheck(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, nod
             "test" => {
                 health.test = match &value.value {
                     Value::Seq(items) => items.iter().filter_map(|item| reader.string(item, &path)).collect(),
-                    Value::Scalar(_) | Value::Map(_) => reader.string(value, &path).map(|text| vec!["CMD-SHELL".to_owned(), text]).unwrap_or_default(),
+                    Value::Scalar(_) | Value::Map(_) => {
+                        reader.string(value, &path).map(|text| vec!["CMD-SHELL".to_owned(), text]).unwrap_or_default()
+                    }
                 };
             }
             "interval" => health.interval = reader.duration(value, &path),
@@ -269,7 +305,12 @@ fn healthcheck(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, nod
         }
     }
     if !health.test.is_empty() && !["NONE", "CMD", "CMD-SHELL"].contains(&health.test[0].as_str()) {
-        reader.error("C003", node.pos, format!("{what}.test must start with NONE, CMD or CMD-SHELL"), "write for example [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]");
+        reader.error(
+            "C003",
+            node.pos,
+            format!("{what}.test must start with NONE, CMD or CMD-SHELL"),
+            "write for example [\"CMD\", \"curl\", \"-f\", \"http://localhost\"]",
+        );
     }
     if health.disable && !health.test.is_empty() && health.test[0] != "NONE" {
         reader.error("C003", node.pos, format!("{what} has both disable and test, which Docker refuses"), "keep one");
@@ -294,7 +335,12 @@ fn logging(reader: &mut Reader<'_>, node: &Node, what: &str) -> Logging {
     logging
 }
 
-fn networks(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, node: &Node, what: &str) -> IndexMap<String, Option<Attachment>> {
+fn networks(
+    reader: &mut Reader<'_>,
+    places: &mut HashMap<String, Place>,
+    node: &Node,
+    what: &str,
+) -> IndexMap<String, Option<Attachment>> {
     if node.seq().is_some() {
         return placed_strings(reader, places, node, "networks", what).into_iter().map(|name| (name, None)).collect();
     }
@@ -309,7 +355,9 @@ fn networks(reader: &mut Reader<'_>, places: &mut HashMap<String, Place>, node: 
             for (option, text) in reader.map(value, &path) {
                 match option.text.as_str() {
                     "aliases" => attachment.aliases = reader.strings(text, &path),
-                    "ipv4_address" | "ipv6_address" | "driver_opts" => reader.refuse(Rule::StaticAddress, option.pos, format!("{path}.{}", option.text)),
+                    "ipv4_address" | "ipv6_address" | "driver_opts" => {
+                        reader.refuse(Rule::StaticAddress, option.pos, format!("{path}.{}", option.text))
+                    }
                     _ => reader.unknown(option, &path),
                 }
             }
@@ -333,11 +381,16 @@ fn volumes(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Mount> {
 
 fn short_mount(reader: &mut Reader<'_>, item: &Node, what: &str) -> Option<(MountKind, String, bool)> {
     let text = reader.string(item, what)?;
-    short::mount(&text).map_err(|error| reader.error("C003", item.pos, format!("{what}: {error}"), "write volume:/path or volume:/path:ro")).ok()
+    short::mount(&text)
+        .map_err(|error| {
+            reader.error("C003", item.pos, format!("{what}: {error}"), "write volume:/path or volume:/path:ro")
+        })
+        .ok()
 }
 
 fn long_mount(reader: &mut Reader<'_>, item: &Node, what: &str) -> Option<(MountKind, String, bool)> {
-    let (mut kind, mut source, mut target, mut read_only, mut nocopy, mut size) = (None, None, None, false, false, None);
+    let (mut kind, mut source, mut target, mut read_only, mut nocopy, mut size) =
+        (None, None, None, false, false, None);
     for (key, value) in reader.map(item, what) {
         let path = format!("{what}.{}", key.text);
         match key.text.as_str() {
@@ -394,7 +447,14 @@ fn long_mount(reader: &mut Reader<'_>, item: &Node, what: &str) -> Option<(Mount
 fn file_refs(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<FileRef> {
     let mut result = Vec::new();
     for item in reader.seq(node, what) {
-        let mut reference = FileRef { source: String::new(), target: None, uid: None, gid: None, mode: None, place: reader.place(item.pos) };
+        let mut reference = FileRef {
+            source: String::new(),
+            target: None,
+            uid: None,
+            gid: None,
+            mode: None,
+            place: reader.place(item.pos),
+        };
         if item.map().is_none() {
             let Some(source) = reader.string(item, what) else { continue };
             reference.source = source;
@@ -422,7 +482,12 @@ fn mode(reader: &mut Reader<'_>, value: &Node, what: &str) -> Option<u32> {
     let number = reader.int(value, &format!("{what}.mode"), Cast::Yes)?;
     let mode = u32::try_from(number).ok().filter(|mode| *mode <= 0o7777);
     if mode.is_none() {
-        reader.error("C003", value.pos, format!("{what}.mode {number} is no file mode"), "write an octal number like 0444");
+        reader.error(
+            "C003",
+            value.pos,
+            format!("{what}.mode {number} is no file mode"),
+            "write an octal number like 0444",
+        );
     }
     mode
 }
@@ -437,7 +502,13 @@ fn ports(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Port> {
         }
         let Some(text) = reader.scalar_text(item, what) else { continue };
         match short::ports(&text) {
-            Ok(list) => result.extend(list.into_iter().map(|(published, target, protocol)| Port { target, published, protocol, mode: "ingress".into(), place: place.clone() })),
+            Ok(list) => result.extend(list.into_iter().map(|(published, target, protocol)| Port {
+                target,
+                published,
+                protocol,
+                mode: "ingress".into(),
+                place: place.clone(),
+            })),
             Err(error) => reader.error("C003", item.pos, format!("{what}: {error}"), ""),
         }
     }
@@ -445,7 +516,8 @@ fn ports(reader: &mut Reader<'_>, node: &Node, what: &str) -> Vec<Port> {
 }
 
 fn long_port(reader: &mut Reader<'_>, item: &Node, what: &str) -> Option<Port> {
-    let mut port = Port { target: 0, published: 0, protocol: "tcp".into(), mode: "ingress".into(), place: reader.place(item.pos) };
+    let mut port =
+        Port { target: 0, published: 0, protocol: "tcp".into(), mode: "ingress".into(), place: reader.place(item.pos) };
     let number = |reader: &mut Reader<'_>, value: &Node| {
         let wide = reader.unsigned(value, what, Cast::Yes)?;
         let port = u16::try_from(wide).ok();

@@ -24,7 +24,11 @@ pub(super) fn mount(spec: &str) -> Result<(MountKind, String, bool), String> {
         }
     }
     let is_path = source.starts_with(['.', '/', '~', '\\']) || source.contains(':');
-    let kind = if is_path { MountKind::Bind { source: source.to_owned() } } else { MountKind::Volume { key: source.to_owned(), nocopy } };
+    let kind = if is_path {
+        MountKind::Bind { source: source.to_owned() }
+    } else {
+        MountKind::Volume { key: source.to_owned(), nocopy }
+    };
     Ok((kind, target.to_owned(), read_only))
 }
 
@@ -64,7 +68,11 @@ pub(super) fn ports(spec: &str) -> Result<Vec<(u16, u16, String)>, String> {
     if published.len() != targets.len() {
         return Err(bad());
     }
-    Ok(published.into_iter().zip(targets).map(|(published, target)| (published, target, protocol.to_ascii_lowercase())).collect())
+    Ok(published
+        .into_iter()
+        .zip(targets)
+        .map(|(published, target)| (published, target, protocol.to_ascii_lowercase()))
+        .collect())
 }
 
 fn range(text: &str) -> Option<Vec<u16>> {
@@ -144,7 +152,11 @@ mod tests {
             ("", Err(())),
         ] {
             let got = mount(spec);
-            assert_eq!(got.as_ref().map(|(kind, target, ro)| (kind.clone(), target.as_str(), *ro)).map_err(|_| ()), expected, "{spec}");
+            assert_eq!(
+                got.as_ref().map(|(kind, target, ro)| (kind.clone(), target.as_str(), *ro)).map_err(|_| ()),
+                expected,
+                "{spec}"
+            );
         }
     }
 
@@ -178,7 +190,11 @@ mod tests {
             ("\"", Err(())),
             ("\\", Err(())),
         ] {
-            assert_eq!(words(text).map_err(|_| ()), expected.map(|list| list.into_iter().map(str::to_owned).collect()), "{text}");
+            assert_eq!(
+                words(text).map_err(|_| ()),
+                expected.map(|list| list.into_iter().map(str::to_owned).collect()),
+                "{text}"
+            );
         }
     }
 }

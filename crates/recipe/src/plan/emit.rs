@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::compose::{Compose, Deploy, FileRef, Healthcheck, MountKind, Resources, RestartPolicy, Service, UpdateConfig};
+use crate::compose::{
+    Compose, Deploy, FileRef, Healthcheck, MountKind, Resources, RestartPolicy, Service, UpdateConfig,
+};
 use crate::duration;
 use crate::labels::Labels;
 use crate::plan::Adapt;
@@ -102,13 +104,15 @@ impl Emission<'_> {
         if let Some(words) = &service.command {
             out.put("command", Out::List(words.iter().map(Out::from).collect()));
         }
-        let mut variables: BTreeMap<&String, Option<&String>> = service.environment.iter().map(|(name, value)| (name, value.as_ref())).collect();
+        let mut variables: BTreeMap<&String, Option<&String>> =
+            service.environment.iter().map(|(name, value)| (name, value.as_ref())).collect();
         if name == "app" {
             for (name, value) in &self.adapt.app_env {
                 variables.entry(name).or_insert(Some(value));
             }
         }
-        let variables: Vec<(String, Out)> = variables.into_iter().map(|(name, value)| (name.clone(), value.map_or(Out::Null, Out::from))).collect();
+        let variables: Vec<(String, Out)> =
+            variables.into_iter().map(|(name, value)| (name.clone(), value.map_or(Out::Null, Out::from))).collect();
         if !variables.is_empty() {
             out.put("environment", Out::Map(variables));
         }
@@ -132,7 +136,10 @@ impl Emission<'_> {
         out.pairs("sysctls", &service.sysctls);
         let mut ulimits = MapOut::default();
         for (name, limit) in &service.ulimits {
-            ulimits.put(name, Out::Map(vec![("soft".into(), Out::Signed(limit.soft)), ("hard".into(), Out::Signed(limit.hard))]));
+            ulimits.put(
+                name,
+                Out::Map(vec![("soft".into(), Out::Signed(limit.soft)), ("hard".into(), Out::Signed(limit.hard))]),
+            );
         }
         out.map("ulimits", ulimits);
         if let Some(health) = &service.healthcheck {
@@ -140,7 +147,8 @@ impl Emission<'_> {
         }
         out.put("logging", logging(service));
         out.put("networks", attachments(service));
-        let mounts: Vec<Out> = service.volumes.iter().map(|mount| mounted(&mount.kind, &mount.target, mount.read_only)).collect();
+        let mounts: Vec<Out> =
+            service.volumes.iter().map(|mount| mounted(&mount.kind, &mount.target, mount.read_only)).collect();
         if !mounts.is_empty() {
             out.put("volumes", Out::List(mounts));
         }
@@ -224,10 +232,14 @@ fn healthcheck(health: &Healthcheck) -> Out {
 }
 
 fn logging(service: &Service) -> Out {
-    let driver = service.logging.as_ref().and_then(|logging| logging.driver.as_deref()).filter(|driver| !driver.is_empty());
+    let driver =
+        service.logging.as_ref().and_then(|logging| logging.driver.as_deref()).filter(|driver| !driver.is_empty());
     let mut out = MapOut::default();
     out.text("driver", Some(driver.unwrap_or("json-file")));
-    out.put("options", Out::Map(LOG_LIMITS.iter().map(|(key, value)| ((*key).to_owned(), Out::from(*value))).collect()));
+    out.put(
+        "options",
+        Out::Map(LOG_LIMITS.iter().map(|(key, value)| ((*key).to_owned(), Out::from(*value))).collect()),
+    );
     out.done()
 }
 

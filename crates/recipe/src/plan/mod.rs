@@ -57,7 +57,12 @@ fn build(input: &PlanInput<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
     env.entry("STACK_NAME".into()).or_insert_with(|| input.stack.to_owned());
     let files = compose_files(&env);
     if files.len() > MAX_FILES {
-        findings.push(Finding::error("C020", &Place::new(".env.sample", 0), format!("COMPOSE_FILE names {} files, {MAX_FILES} are read", files.len()), ""));
+        findings.push(Finding::error(
+            "C020",
+            &Place::new(".env.sample", 0),
+            format!("COMPOSE_FILE names {} files, {MAX_FILES} are read", files.len()),
+            "",
+        ));
         return None;
     }
     let base = compose::base_folder(&files).to_owned();
@@ -66,9 +71,19 @@ fn build(input: &PlanInput<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
     overlays_choose_no_image(input, &loaded, findings);
     let mut compose = compose::merge(loaded)?;
     if compose.services.is_empty() {
-        findings.push(Finding::error("C016", &Place::new(compose.file.clone(), 0), "there are no services", "a recipe needs at least a service `app`"));
+        findings.push(Finding::error(
+            "C016",
+            &Place::new(compose.file.clone(), 0),
+            "there are no services",
+            "a recipe needs at least a service `app`",
+        ));
     } else if !compose.services.contains_key("app") {
-        findings.push(Finding::warning("C012", &Place::new(compose.file.clone(), 0), "there is no service `app`, so abra finds neither version nor commands", "call the main service app"));
+        findings.push(Finding::warning(
+            "C012",
+            &Place::new(compose.file.clone(), 0),
+            "there is no service `app`, so abra finds neither version nor commands",
+            "call the main service app",
+        ));
     }
     let scope = Scope { stack: input.stack, env: &env, policy: input.policy };
     policy::check(&mut compose, &scope, findings);
@@ -84,14 +99,24 @@ fn build(input: &PlanInput<'_>, findings: &mut Vec<Finding>) -> Option<Plan> {
     Some(Plan {
         compose_yaml: emit::emit(&compose, &emission),
         files,
-        services: compose.services.iter().map(|(name, service)| services::plan(input.stack, name, service, &compose.volumes)).collect(),
+        services: compose
+            .services
+            .iter()
+            .map(|(name, service)| services::plan(input.stack, name, service, &compose.volumes))
+            .collect(),
         volumes: volume_plans(&compose, input.stack),
         networks: network_plans(&compose, input.stack, &external_networks),
         secrets,
         configs: config_plans(&compose, input.stack, &base, &contents),
         version_label,
         timeout_s,
-        images: compose.services.values().filter_map(|service| service.image.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        images: compose
+            .services
+            .values()
+            .filter_map(|service| service.image.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         findings: Vec::new(),
     })
 }
@@ -117,8 +142,14 @@ fn references(compose: &mut Compose, stack: &str, findings: &mut Vec<Finding>) {
         }
         let full = format!("{stack}_{name}");
         if full.len() > MAX_SERVICE {
-            let message = format!("services.{name}: the name {full:?} has {} characters, Swarm takes {MAX_SERVICE}", full.len());
-            findings.push(Finding::error("C017", &service.place, message, "shorten the name of the service, or the domain"));
+            let message =
+                format!("services.{name}: the name {full:?} has {} characters, Swarm takes {MAX_SERVICE}", full.len());
+            findings.push(Finding::error(
+                "C017",
+                &service.place,
+                message,
+                "shorten the name of the service, or the domain",
+            ));
         }
         let mut check = |section: &'static str, key: &str, place: &Place, known: bool| {
             used.entry(section).or_default().insert(key.to_owned());
@@ -128,7 +159,12 @@ fn references(compose: &mut Compose, stack: &str, findings: &mut Vec<Finding>) {
             }
         };
         for key in service.networks.keys() {
-            check("networks", key, service.places.get(&format!("networks {key}")).unwrap_or(&service.place), key == "default" || compose.networks.contains_key(key));
+            check(
+                "networks",
+                key,
+                service.places.get(&format!("networks {key}")).unwrap_or(&service.place),
+                key == "default" || compose.networks.contains_key(key),
+            );
         }
         for mount in &service.volumes {
             if let MountKind::Volume { key, .. } = &mount.kind {
@@ -153,7 +189,13 @@ fn references(compose: &mut Compose, stack: &str, findings: &mut Vec<Finding>) {
 }
 
 /// Takes the content of configs and secrets from the recipe.
-fn contents(input: &PlanInput<'_>, base: &str, compose: &Compose, files: &mut BTreeMap<String, Vec<u8>>, findings: &mut Vec<Finding>) -> Contents {
+fn contents(
+    input: &PlanInput<'_>,
+    base: &str,
+    compose: &Compose,
+    files: &mut BTreeMap<String, Vec<u8>>,
+    findings: &mut Vec<Finding>,
+) -> Contents {
     let mut contents = Contents::new();
     for (section, objects) in [("secrets", &compose.secrets), ("configs", &compose.configs)] {
         for (index, (key, object)) in objects.iter().filter(|(_, object)| !object.external).enumerate() {
@@ -174,8 +216,12 @@ fn contents(input: &PlanInput<'_>, base: &str, compose: &Compose, files: &mut BT
                     files.insert(name.clone(), bytes.to_vec());
                     contents.insert((section, key.clone()), name);
                 }
-                Err(TreeError::Outside(_)) => findings.push(Rule::FileOutside.refuse(place, &format!("{what} names {path:?}"))),
-                Err(TreeError::Link(_)) => findings.push(Rule::FileLink.refuse(place, &format!("{what} names {path:?}"))),
+                Err(TreeError::Outside(_)) => {
+                    findings.push(Rule::FileOutside.refuse(place, &format!("{what} names {path:?}")))
+                }
+                Err(TreeError::Link(_)) => {
+                    findings.push(Rule::FileLink.refuse(place, &format!("{what} names {path:?}")))
+                }
                 Err(error) => findings.push(Finding::error("C005", place, format!("{what}: {error}"), "")),
             }
         }
@@ -191,7 +237,8 @@ fn resolved(base: &str, path: &str) -> String {
 /// A template that Swarm renders may use secrets and variables of its service, but no facts about the node: neither by name nor by
 /// handing on the whole context as a lone dot.
 fn template(path: &str, bytes: &[u8], findings: &mut Vec<Finding>) {
-    static NODE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{\{[^}]*(\.Node\b|[\s({=-]\.[\s)}|-])|\{\{\.[\s}-]").ok());
+    static NODE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"\{\{[^}]*(\.Node\b|[\s({=-]\.[\s)}|-])|\{\{\.[\s}-]").ok());
     let text = String::from_utf8_lossy(bytes);
     let Some(node) = NODE.as_ref() else { return };
     for found in node.find_iter(&text) {
@@ -235,7 +282,12 @@ fn settle_names(compose: &mut Compose, stack: &str, findings: &mut Vec<Finding>)
             let place = object.name_place.as_ref().unwrap_or(&object.place);
             let name = object_name(stack, key, object);
             if name.ends_with('_') {
-                findings.push(Finding::error("C019", place, format!("{section}.{key}: missing version, the name is {name:?}"), "export its *_VERSION in abra.sh"));
+                findings.push(Finding::error(
+                    "C019",
+                    place,
+                    format!("{section}.{key}: missing version, the name is {name:?}"),
+                    "export its *_VERSION in abra.sh",
+                ));
             } else {
                 secrets::name_is_good(&name, place, &format!("{section}.{key}"), findings);
             }
@@ -249,7 +301,11 @@ fn object_name(stack: &str, key: &str, object: &FileObject) -> String {
 
 fn app_labels(compose: &Compose, stack: &str, findings: &mut Vec<Finding>) -> (Option<String>, Option<u64>) {
     // Version and timeout belong to `app`, but older recipes put them on whichever service is routed.
-    let app_first = compose.services.get("app").into_iter().chain(compose.services.iter().filter(|(name, _)| *name != "app").map(|(_, service)| service));
+    let app_first = compose
+        .services
+        .get("app")
+        .into_iter()
+        .chain(compose.services.iter().filter(|(name, _)| *name != "app").map(|(_, service)| service));
     let services: Vec<_> = app_first.collect();
     let version = services.iter().find_map(|service| labels::version(&service.deploy.labels, stack)).map(str::to_owned);
     let mut timeout = None;
@@ -259,7 +315,12 @@ fn app_labels(compose: &Compose, stack: &str, findings: &mut Vec<Finding>) -> (O
             Ok(None) => {}
             Err(text) => {
                 let place = service.at(&format!("deploy.labels coop-cloud.{stack}.timeout"));
-                findings.push(Finding::warning("C014", place, format!("the timeout label {text:?} is no number of seconds and is ignored"), "write for example ${TIMEOUT:-300}"));
+                findings.push(Finding::warning(
+                    "C014",
+                    place,
+                    format!("the timeout label {text:?} is no number of seconds and is ignored"),
+                    "write for example ${TIMEOUT:-300}",
+                ));
             }
         }
     }
@@ -267,7 +328,15 @@ fn app_labels(compose: &Compose, stack: &str, findings: &mut Vec<Finding>) -> (O
 }
 
 fn volume_plans(compose: &Compose, stack: &str) -> Vec<VolumePlan> {
-    compose.volumes.iter().map(|(key, volume)| VolumePlan { key: key.clone(), name: volume_name(stack, key, volume), external: volume.external }).collect()
+    compose
+        .volumes
+        .iter()
+        .map(|(key, volume)| VolumePlan {
+            key: key.clone(),
+            name: volume_name(stack, key, volume),
+            external: volume.external,
+        })
+        .collect()
 }
 
 /// The name of a volume in the engine. Only an external one keeps the name that the recipe gave.
@@ -292,7 +361,13 @@ fn config_plans(compose: &Compose, stack: &str, base: &str, contents: &Contents)
         let file = contents.get(&("configs", key.clone()))?.clone();
         let written = resolved(base, object.file.as_deref().unwrap_or_default());
         let source = tree::normalise(&written).unwrap_or(written);
-        Some(ConfigPlan { key: key.clone(), name: object_name(stack, key, object), source, file, template: object.template_driver.is_some() })
+        Some(ConfigPlan {
+            key: key.clone(),
+            name: object_name(stack, key, object),
+            source,
+            file,
+            template: object.template_driver.is_some(),
+        })
     };
     compose.configs.iter().filter_map(plan).collect()
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::compose::{Healthcheck, MountKind, RestartPolicy, Service, UpdateConfig, Volume};
 use crate::labels;
-use crate::plan::{FailureAction, HealthPlan, MountPlan, RestartCondition, RestartPlan, ServicePlan, UpdateOrder, UpdatePlan, volume_name};
+use crate::plan::{
+    FailureAction, HealthPlan, MountPlan, RestartCondition, RestartPlan, ServicePlan, UpdateOrder, UpdatePlan,
+    volume_name,
+};
 use crate::traefik;
 
 /// Docker's default for `stop_grace_period`.
@@ -25,8 +28,14 @@ pub(super) fn plan(stack: &str, name: &str, service: &Service, volumes: &BTreeMa
     for mount in &service.volumes {
         match &mount.kind {
             MountKind::Volume { key, .. } => {
-                let full_name = volumes.get(key).map_or_else(|| format!("{stack}_{key}"), |volume| volume_name(stack, key, volume));
-                mounts.push(MountPlan { volume: key.clone(), full_name, target: mount.target.clone(), read_only: mount.read_only });
+                let full_name =
+                    volumes.get(key).map_or_else(|| format!("{stack}_{key}"), |volume| volume_name(stack, key, volume));
+                mounts.push(MountPlan {
+                    volume: key.clone(),
+                    full_name,
+                    target: mount.target.clone(),
+                    read_only: mount.read_only,
+                });
             }
             MountKind::Anonymous => anonymous.push(mount.target.clone()),
             MountKind::Tmpfs { .. } => tmpfs.push(mount.target.clone()),
@@ -88,7 +97,11 @@ fn update(config: Option<&UpdateConfig>) -> UpdatePlan {
         },
         monitor: or(config.monitor, MONITOR),
         max_failure_ratio: config.max_failure_ratio.unwrap_or(0.0),
-        order: if config.order.as_deref() == Some("start-first") { UpdateOrder::StartFirst } else { UpdateOrder::StopFirst },
+        order: if config.order.as_deref() == Some("start-first") {
+            UpdateOrder::StartFirst
+        } else {
+            UpdateOrder::StopFirst
+        },
     }
 }
 

@@ -67,7 +67,8 @@ impl MapOut {
     }
 
     pub(super) fn pairs<'a>(&mut self, key: &str, values: impl IntoIterator<Item = (&'a String, &'a String)>) {
-        let values: Vec<(String, Out)> = values.into_iter().map(|(key, value)| (key.clone(), Out::from(value))).collect();
+        let values: Vec<(String, Out)> =
+            values.into_iter().map(|(key, value)| (key.clone(), Out::from(value))).collect();
         if !values.is_empty() {
             self.put(key, Out::Map(values));
         }
@@ -115,7 +116,9 @@ fn block(value: &Out, indent: usize, text: &mut String) {
                 }
             }
         }
-        Out::Null | Out::Bool(_) | Out::Int(_) | Out::Signed(_) | Out::Float(_) | Out::Text(_) => inline_or_block(value, indent, text),
+        Out::Null | Out::Bool(_) | Out::Int(_) | Out::Signed(_) | Out::Float(_) | Out::Text(_) => {
+            inline_or_block(value, indent, text)
+        }
     }
 }
 
@@ -159,7 +162,11 @@ fn quoted(text: &str) -> String {
             '\r' => out.write_str("\\r"),
             // Control characters, and what some YAML releases take for a line break or refuse.
             _ if c.is_control() || matches!(code, 0x2028 | 0x2029 | 0xFEFF | 0xFFFE | 0xFFFF) => {
-                if code > 0xFF { write!(out, "\\u{code:04x}") } else { write!(out, "\\x{code:02x}") }
+                if code > 0xFF {
+                    write!(out, "\\u{code:04x}")
+                } else {
+                    write!(out, "\\x{code:02x}")
+                }
             }
             _ => out.write_char(c),
         };
@@ -177,7 +184,14 @@ mod tests {
     fn shape() {
         let mut inner = MapOut::default();
         inner.text("image", Some("a:1"));
-        inner.put("on", Out::List(vec![Out::Map(vec![("x".into(), Out::Int(1)), ("yy".into(), Out::Null)]), Out::from("$A"), Out::List(vec![])]));
+        inner.put(
+            "on",
+            Out::List(vec![
+                Out::Map(vec![("x".into(), Out::Int(1)), ("yy".into(), Out::Null)]),
+                Out::from("$A"),
+                Out::List(vec![]),
+            ]),
+        );
         inner.put("empty", Out::Map(vec![]));
         inner.put("ratio", Out::Float(1.0));
         let out = Out::Map(vec![("services".into(), Out::Map(vec![("app".into(), inner.done())]))]);

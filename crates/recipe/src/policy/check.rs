@@ -18,7 +18,19 @@ pub(crate) const PROXY: &str = "proxy";
 
 /// Docker's default capabilities.
 const CAPABILITIES: [&str; 14] = [
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
     "SYS_CHROOT",
 ];
 /// Ulimits that only reach as far as the container's own memory limit.
@@ -138,14 +150,21 @@ impl Judge<'_, '_> {
         for mount in &service.volumes {
             if !mount.target.starts_with('/') {
                 let message = format!("{}.volumes: the target {:?} is no absolute path", self.what, mount.target);
-                self.error("C003", &mount.place, message, "write volume:/path; a volume name needs more than one letter");
+                self.error(
+                    "C003",
+                    &mount.place,
+                    message,
+                    "write volume:/path; a volume name needs more than one letter",
+                );
             }
             if !template_is_harmless(&mount.target) {
                 self.refuse(Rule::GoTemplate, &mount.place, "volumes");
             }
             match &mount.kind {
                 MountKind::Bind { source } => self.bind(source, &mount.place),
-                MountKind::Tmpfs { size: Some(size) } if *size > self.scope.policy.max_memory => self.refuse(Rule::Resources, &mount.place, "volumes (tmpfs)"),
+                MountKind::Tmpfs { size: Some(size) } if *size > self.scope.policy.max_memory => {
+                    self.refuse(Rule::Resources, &mount.place, "volumes (tmpfs)")
+                }
                 MountKind::Tmpfs { .. } | MountKind::Volume { .. } | MountKind::Anonymous => {}
             }
         }
@@ -153,8 +172,13 @@ impl Judge<'_, '_> {
 
     fn bind(&mut self, source: &str, place: &Place) {
         let normal = source.strip_prefix('/').map(|rest| format!("/{}", tree::normalise(rest).unwrap_or_default()));
-        let socket = ["docker.sock", "containerd.sock", "podman.sock", "crio.sock"].iter().any(|name| source.trim_end_matches('/').ends_with(name));
-        let holds_socket = matches!(normal.as_deref(), Some("/" | "/run" | "/var" | "/var/run" | "/run/docker" | "/var/run/docker" | "/run/containerd"));
+        let socket = ["docker.sock", "containerd.sock", "podman.sock", "crio.sock"]
+            .iter()
+            .any(|name| source.trim_end_matches('/').ends_with(name));
+        let holds_socket = matches!(
+            normal.as_deref(),
+            Some("/" | "/run" | "/var" | "/var/run" | "/run/docker" | "/var/run/docker" | "/run/containerd")
+        );
         if socket && self.scope.policy.engine_socket && normal.as_deref() == Some(source) {
             return;
         }
@@ -232,7 +256,11 @@ impl Judge<'_, '_> {
                 ("pids", resources.pids.is_some_and(|pids| pids > policy.max_pids)),
             ];
             for (part, _) in over.into_iter().filter(|(_, over)| *over) {
-                self.refuse(Rule::Resources, service.at(&format!("{side}.{part}")), &format!("deploy.resources.{side}.{part}"));
+                self.refuse(
+                    Rule::Resources,
+                    service.at(&format!("{side}.{part}")),
+                    &format!("deploy.resources.{side}.{part}"),
+                );
             }
         }
     }
@@ -249,14 +277,20 @@ impl Judge<'_, '_> {
             && !interval.is_zero()
             && *interval < policy.min_health_interval
         {
-            self.findings.push(Rule::HealthInterval.replaced(&place, &format!("{}.healthcheck.interval of {}", self.what, duration::print(*interval))));
+            self.findings.push(
+                Rule::HealthInterval
+                    .replaced(&place, &format!("{}.healthcheck.interval of {}", self.what, duration::print(*interval))),
+            );
             *interval = policy.min_health_interval;
         }
         let place = service.at("deploy.restart_policy.delay").clone();
         if let Some(delay) = service.deploy.restart_policy.as_mut().and_then(|restart| restart.delay.as_mut())
             && *delay < policy.min_restart_delay
         {
-            self.findings.push(Rule::RestartDelay.replaced(&place, &format!("{}.deploy.restart_policy.delay of {}", self.what, duration::print(*delay))));
+            self.findings.push(Rule::RestartDelay.replaced(
+                &place,
+                &format!("{}.deploy.restart_policy.delay of {}", self.what, duration::print(*delay)),
+            ));
             *delay = policy.min_restart_delay;
         }
     }
@@ -264,7 +298,10 @@ impl Judge<'_, '_> {
     fn variables(&mut self, name: &str, service: &mut Service) {
         for (variable, value) in &service.environment {
             if value.as_deref().is_some_and(|value| !template_is_harmless(value)) {
-                self.findings.push(Rule::GoTemplate.refuse(service.at(&format!("environment {variable}")), &format!("services.{name}.environment.{variable}")));
+                self.findings.push(Rule::GoTemplate.refuse(
+                    service.at(&format!("environment {variable}")),
+                    &format!("services.{name}.environment.{variable}"),
+                ));
             }
         }
         if service.hostname.as_deref().is_some_and(|hostname| !template_is_harmless(hostname)) {
@@ -272,9 +309,15 @@ impl Judge<'_, '_> {
         }
         // The docker program would fill these from its own environment.
         let of_host = |variable: &str, value: &Option<String>| {
-            value.as_deref().unwrap_or_default().is_empty() && (["PATH", "HOME"].contains(&variable) || variable.starts_with("DOCKER_"))
+            value.as_deref().unwrap_or_default().is_empty()
+                && (["PATH", "HOME"].contains(&variable) || variable.starts_with("DOCKER_"))
         };
-        let dropped: Vec<String> = service.environment.iter().filter(|(variable, value)| of_host(variable, value)).map(|(variable, _)| variable.clone()).collect();
+        let dropped: Vec<String> = service
+            .environment
+            .iter()
+            .filter(|(variable, value)| of_host(variable, value))
+            .map(|(variable, _)| variable.clone())
+            .collect();
         for variable in dropped {
             service.environment.shift_remove(&variable);
             let place = service.at(&format!("environment {variable}")).clone();
@@ -285,7 +328,11 @@ impl Judge<'_, '_> {
     fn labels<'l>(&mut self, keys: impl Iterator<Item = &'l String>, place: impl Fn(&str) -> Place) {
         for key in keys {
             let lower = key.to_ascii_lowercase();
-            if lower.starts_with("com.docker.") || lower.starts_with("io.docker.") || lower.starts_with("org.dockerproject.") || lower.starts_with("cc-ci.") {
+            if lower.starts_with("com.docker.")
+                || lower.starts_with("io.docker.")
+                || lower.starts_with("org.dockerproject.")
+                || lower.starts_with("cc-ci.")
+            {
                 self.refuse(Rule::ReservedLabel, &place(key), &format!("label {key}"));
             }
         }
@@ -300,7 +347,11 @@ impl Judge<'_, '_> {
             }
         }
         if plan.container_paths.iter().any(|path| path.strip_prefix('/').and_then(tree::normalise).is_none()) {
-            self.refuse(Rule::BackupPath, service.at("deploy.labels backupbot.backup.path"), "label backupbot.backup.path");
+            self.refuse(
+                Rule::BackupPath,
+                service.at("deploy.labels backupbot.backup.path"),
+                "label backupbot.backup.path",
+            );
         }
     }
 
@@ -327,7 +378,11 @@ impl Judge<'_, '_> {
     fn object(&mut self, object: &FileObject) {
         let place = object.name_place.as_ref().unwrap_or(&object.place).clone();
         match (object.external, object.name.as_deref()) {
-            (true, name) if !name.is_some_and(|name| self.scope.owns(name) || self.scope.policy.external.contains(name)) => self.refuse(Rule::ForeignObject, &place, "external"),
+            (true, name)
+                if !name.is_some_and(|name| self.scope.owns(name) || self.scope.policy.external.contains(name)) =>
+            {
+                self.refuse(Rule::ForeignObject, &place, "external")
+            }
             (false, Some(name)) if !self.scope.owns(name) => self.refuse(Rule::ForeignName, &place, "name"),
             _ => {}
         }
@@ -341,7 +396,8 @@ impl Judge<'_, '_> {
 
 /// True when every Go template in the text is one that says nothing about the node.
 pub(crate) fn template_is_harmless(text: &str) -> bool {
-    static ALLOWED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\{\{\s*\.(Service\.Name|Task\.Slot)\s*\}\}").ok());
+    static ALLOWED: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"\{\{\s*\.(Service\.Name|Task\.Slot)\s*\}\}").ok());
     match ALLOWED.as_ref() {
         Some(allowed) => !allowed.replace_all(text, "").contains("{{"),
         None => !text.contains("{{"),
@@ -372,7 +428,9 @@ mod tests {
     fn a_stack_owns_its_prefix_only() {
         let (env, policy) = (Env::new(), Policy::default());
         let scope = Scope { stack: "blog", env: &env, policy: &policy };
-        for (name, owned) in [("blog_x", true), ("blog_", false), ("blog", false), ("blogs_x", false), ("x_blog_x", false), ("", false)] {
+        for (name, owned) in
+            [("blog_x", true), ("blog_", false), ("blog", false), ("blogs_x", false), ("x_blog_x", false), ("", false)]
+        {
             assert_eq!(scope.owns(name), owned, "{name}");
         }
     }

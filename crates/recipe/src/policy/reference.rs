@@ -19,14 +19,39 @@ const fn key(name: &'static str, kind: &'static str, default: &'static str, abou
 }
 
 const KEYS: &[Key] = &[
-    key("ports", "numbers", "[]", "Published ports, as the number on the node. They are taken from every other run on the node."),
-    key("binds", "texts", "[]", "Host paths that may be bound, exactly as the recipe writes them. Never the engine's socket."),
-    key("engine_socket", "true or false", "false", "The engine's socket itself, for a proxy or a backup tool. Such a recipe is root on this host."),
-    key("ignored_keys", "texts", "[]", "Keys that Swarm ignores, such as `privileged` or `devices`, that may stand in the recipe. They are still left out."),
+    key(
+        "ports",
+        "numbers",
+        "[]",
+        "Published ports, as the number on the node. They are taken from every other run on the node.",
+    ),
+    key(
+        "binds",
+        "texts",
+        "[]",
+        "Host paths that may be bound, exactly as the recipe writes them. Never the engine's socket.",
+    ),
+    key(
+        "engine_socket",
+        "true or false",
+        "false",
+        "The engine's socket itself, for a proxy or a backup tool. Such a recipe is root on this host.",
+    ),
+    key(
+        "ignored_keys",
+        "texts",
+        "[]",
+        "Keys that Swarm ignores, such as `privileged` or `devices`, that may stand in the recipe. They are still left out.",
+    ),
     key("external", "texts", "[]", "Names of external volumes, secrets and configs of other stacks."),
     key("capabilities", "texts", "[]", "Capabilities beyond Docker's default set, without `CAP_`."),
     key("sysctls", "texts", "[]", "Kernel settings, by name."),
-    key("registries", "texts", "[]", "Registries from which images may come (`docker.io` for Docker Hub). Empty allows any."),
+    key(
+        "registries",
+        "texts",
+        "[]",
+        "Registries from which images may come (`docker.io` for Docker Hub). Empty allows any.",
+    ),
     key("networks", "texts", "[]", "External networks beside `proxy`, by name."),
     key("hosts", "texts", "[]", "Host names beside the app's own that may be routed."),
     key("global_mode", "true or false", "false", "`deploy.mode: global`."),
@@ -48,7 +73,11 @@ const KEYS: &[Key] = &[
 const CODES: &[(&str, Severity, &str)] = &[
     ("C001", Severity::Error, "A compose file is not YAML that Docker reads."),
     ("C002", Severity::Error, "A key has a value of the wrong type."),
-    ("C003", Severity::Error, "A value cannot be used: a bad number, duration, port, mount or name, or an entry that is there twice."),
+    (
+        "C003",
+        Severity::Error,
+        "A value cannot be used: a bad number, duration, port, mount or name, or an entry that is there twice.",
+    ),
     ("C004", Severity::Error, "`version` is not one that Swarm reads, or differs between the compose files."),
     ("C005", Severity::Error, "A file that is named is not in the recipe, or is no text."),
     ("C006", Severity::Error, "A service uses a network, volume, secret or config that is not declared."),
@@ -154,9 +183,13 @@ mod tests {
 
     #[test]
     fn the_keys_and_defaults_are_those_of_the_type() {
-        let serde_json::Value::Object(policy) = serde_json::to_value(Policy::default()).unwrap() else { panic!("a map") };
-        let listed: BTreeSet<(String, String)> = KEYS.iter().map(|key| (key.name.to_owned(), key.default.to_owned())).collect();
-        let real: BTreeSet<(String, String)> = policy.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
+        let serde_json::Value::Object(policy) = serde_json::to_value(Policy::default()).unwrap() else {
+            panic!("a map")
+        };
+        let listed: BTreeSet<(String, String)> =
+            KEYS.iter().map(|key| (key.name.to_owned(), key.default.to_owned())).collect();
+        let real: BTreeSet<(String, String)> =
+            policy.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
         assert_eq!(listed, real);
     }
 

@@ -1,5 +1,10 @@
 //! Reads the recipes under `fixtures/policy` and plans them as the harness would.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared by several test programs, each of which uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by several test programs, each of which uses a part"
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +20,8 @@ pub fn root() -> PathBuf {
 }
 
 pub fn fixtures() -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -66,7 +72,10 @@ pub fn adapt() -> Adapt {
     Adapt {
         endpoint_mode_dnsrr: true,
         run_labels: env(&[("ccci.run", "r1$x")]),
-        deploy_labels: env(&[(&format!("coop-cloud.{STACK}.recipe"), "blog"), (&format!("coop-cloud.{STACK}.chaos"), "true")]),
+        deploy_labels: env(&[
+            (&format!("coop-cloud.{STACK}.recipe"), "blog"),
+            (&format!("coop-cloud.{STACK}.chaos"), "true"),
+        ]),
         default_cpus: Some(2.0),
         default_memory: Some(1 << 30),
         app_env: env(&[("TYPE", "blog:1.0.0+1"), ("DOMAIN", DOMAIN)]),
@@ -78,5 +87,13 @@ pub fn plan_fixture(tree: &Tree) -> Result<Plan, Refusal> {
 }
 
 pub fn plan_with(tree: &Tree, env: &Env, adapt: &Adapt) -> Result<Plan, Refusal> {
-    plan(&PlanInput { tree, recipe: "blog", stack: STACK, env, overlays: &overlays_of(tree), policy: &policy_of(tree), adapt })
+    plan(&PlanInput {
+        tree,
+        recipe: "blog",
+        stack: STACK,
+        env,
+        overlays: &overlays_of(tree),
+        policy: &policy_of(tree),
+        adapt,
+    })
 }

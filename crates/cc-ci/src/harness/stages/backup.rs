@@ -87,7 +87,10 @@ pub async fn run(instance: &mut Instance, recorder: &mut Recorder) -> StageRun {
             return Err(Box::new(
                 Reason::new(
                     ReasonCode::NoBackupLabels,
-                    format!("the recipe keeps data in {} and no service has `backupbot.backup=true`", volumes.join(", ")),
+                    format!(
+                        "the recipe keeps data in {} and no service has `backupbot.backup=true`",
+                        volumes.join(", ")
+                    ),
                 )
                 .evidence(volumes.iter().map(|key| format!("volume {key} is mounted writable"))),
             ));
@@ -123,18 +126,24 @@ pub async fn run(instance: &mut Instance, recorder: &mut Recorder) -> StageRun {
     let clock = StepClock::now();
     let entries = repo.ls(&snapshot.id).await.map_err(|error| restic_reason(&error))?;
     let missing = missing(&entries, &folder, &saved, instance.has_witness());
-    recorder.check("content", &clock, if missing.is_empty() {
-        Ok(format!("{} entries; everything that the labels ask for", entries.len()))
-    } else {
-        Err(missing.join("; "))
-    });
+    recorder.check(
+        "content",
+        &clock,
+        if missing.is_empty() {
+            Ok(format!("{} entries; everything that the labels ask for", entries.len()))
+        } else {
+            Err(missing.join("; "))
+        },
+    );
     if let Some(first) = missing.first() {
         let listed = entries.iter().filter_map(|entry| {
             let path = Path::new(&entry.path).strip_prefix(&folder).ok().filter(|_| entry.kind == EntryKind::File)?;
             Some(format!("in the snapshot: {} ({} bytes)", path.display(), entry.size))
         });
         return Err(Box::new(
-            Reason::new(ReasonCode::BackupEmpty, first.clone()).evidence(missing.iter().cloned()).evidence(listed.take(10)),
+            Reason::new(ReasonCode::BackupEmpty, first.clone())
+                .evidence(missing.iter().cloned())
+                .evidence(listed.take(10)),
         ));
     }
     instance.keep_backup(Made { snapshot, saved, folder });
@@ -146,7 +155,9 @@ pub(in super::super) fn restic_reason(error: &ResticError) -> Box<Reason> {
     let code = match error {
         ResticError::Cancelled(_) => ReasonCode::Interrupted,
         ResticError::Failed { message, .. } if message.contains("no space left") => ReasonCode::DiskFull,
-        ResticError::Process(_) | ResticError::Failed { .. } | ResticError::NotInSnapshot { .. } => ReasonCode::BackupToolFailed,
+        ResticError::Process(_) | ResticError::Failed { .. } | ResticError::NotInSnapshot { .. } => {
+            ReasonCode::BackupToolFailed
+        }
     };
     Box::new(Reason::new(code, error.to_string()))
 }

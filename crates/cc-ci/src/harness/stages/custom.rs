@@ -92,6 +92,9 @@ mod tests {
         assert!(!red.is_flaky() && red.status == TestStatus::Fail);
         let reason = failure(&[red.clone(), red.clone()], &red, 3);
         assert_eq!(reason.code, ReasonCode::TestFailed);
-        assert!(reason.message.contains("2 of 3") && reason.evidence.iter().any(|l| l.contains("no title")), "{reason:?}");
+        assert!(
+            reason.message.contains("2 of 3") && reason.evidence.iter().any(|l| l.contains("no title")),
+            "{reason:?}"
+        );
     }
 }

@@ -12,12 +12,7 @@ use super::backup::{Made, restic_reason};
 ///
 /// # Errors
 /// The reason why it does not hold.
-pub async fn run(
-    instance: &mut Instance,
-    head: &Version,
-    backup: StageStatus,
-    recorder: &mut Recorder,
-) -> StageRun {
+pub async fn run(instance: &mut Instance, head: &Version, backup: StageStatus, recorder: &mut Recorder) -> StageRun {
     if let Some(why) = instance.not_applicable(recorder.stage()) {
         return Ok(Outcome::NotApplicable(why));
     }
@@ -62,7 +57,8 @@ async fn restore(instance: &mut Instance, made: &Made, recorder: &mut Recorder) 
     recorder.done(step, restored.is_ok(), format!("snapshot {}", made.snapshot.id.get(..8).unwrap_or_default()));
     restored.map_err(|error| restic_reason(&error))?;
     let step = recorder.step("fill volumes");
-    let filled = instance.fill_volumes(&made.saved, &target.join(made.folder.strip_prefix("/").unwrap_or(&made.folder))).await;
+    let filled =
+        instance.fill_volumes(&made.saved, &target.join(made.folder.strip_prefix("/").unwrap_or(&made.folder))).await;
     recorder.done(step, filled.is_ok(), format!("{} volumes", made.saved.len()));
     filled?;
     instance.hooks(recorder, "restore post-hook", |backup| backup.restore_post_hook.as_deref()).await
@@ -72,11 +68,15 @@ async fn restore(instance: &mut Instance, made: &Made, recorder: &mut Recorder) 
 async fn proof_can_fail(instance: &mut Instance, recorder: &mut Recorder) -> Result<(), Box<Reason>> {
     let clock = StepClock::now();
     let present = instance.present_witnesses(Moment::First).await?;
-    recorder.check("wiped", &clock, if present.is_empty() {
-        Ok("no witness is there after the wipe".to_owned())
-    } else {
-        Err(format!("still there after the wipe: {}", present.join(", ")))
-    });
+    recorder.check(
+        "wiped",
+        &clock,
+        if present.is_empty() {
+            Ok("no witness is there after the wipe".to_owned())
+        } else {
+            Err(format!("still there after the wipe: {}", present.join(", ")))
+        },
+    );
     if !present.is_empty() {
         return Err(Box::new(Reason::new(
             ReasonCode::EngineError,
@@ -136,15 +136,16 @@ async fn later_is_gone(instance: &mut Instance, recorder: &mut Recorder) -> Resu
     if !cases.is_empty() && cases.iter().all(|case| case.status == TestStatus::Pass) {
         stale.extend(cases.into_iter().map(|case| format!("{} for what was put in after the backup", case.name)));
     }
-    recorder.check("nothing later", &clock, if stale.is_empty() {
-        Ok("what came after the backup is gone".to_owned())
-    } else {
-        Err(stale.join("; "))
-    });
+    recorder.check(
+        "nothing later",
+        &clock,
+        if stale.is_empty() { Ok("what came after the backup is gone".to_owned()) } else { Err(stale.join("; ")) },
+    );
     match stale.first() {
         None => Ok(()),
         Some(first) => Err(Box::new(
-            Reason::new(ReasonCode::RestoreStale, format!("{first} is still there after the restore")).evidence(stale.clone()),
+            Reason::new(ReasonCode::RestoreStale, format!("{first} is still there after the restore"))
+                .evidence(stale.clone()),
         )),
     }
 }

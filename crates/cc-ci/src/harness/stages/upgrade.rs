@@ -38,19 +38,29 @@ fn same_volumes(instance: &Instance, before: &[Place], recorder: &mut Recorder) 
         .filter(|place| !after.iter().any(|other| other.full_name == place.full_name))
         .map(|place| place.volume.as_str())
         .collect();
-    recorder.check("same volumes", &clock, if left.is_empty() {
-        Ok(format!("{} volumes, all still mounted", before.len()))
-    } else {
-        Err(format!("no longer mounted: {}", left.join(", ")))
-    });
+    recorder.check(
+        "same volumes",
+        &clock,
+        if left.is_empty() {
+            Ok(format!("{} volumes, all still mounted", before.len()))
+        } else {
+            Err(format!("no longer mounted: {}", left.join(", ")))
+        },
+    );
     if left.is_empty() {
         return Ok(());
     }
     let now: Vec<&str> = after.iter().map(|place| place.volume.as_str()).collect();
     Err(Box::new(
-        Reason::new(ReasonCode::VolumesChanged, format!("after the upgrade no service mounts {} any more", left.join(", ")))
-            .evidence(left.iter().map(|name| format!("volume {name} held data before the upgrade")))
-            .evidence([format!("volumes mounted now: {}", if now.is_empty() { "none".to_owned() } else { now.join(", ") })]),
+        Reason::new(
+            ReasonCode::VolumesChanged,
+            format!("after the upgrade no service mounts {} any more", left.join(", ")),
+        )
+        .evidence(left.iter().map(|name| format!("volume {name} held data before the upgrade")))
+        .evidence([format!(
+            "volumes mounted now: {}",
+            if now.is_empty() { "none".to_owned() } else { now.join(", ") }
+        )]),
     ))
 }
 
@@ -60,7 +70,9 @@ async fn data_is_there(instance: &mut Instance, recorder: &mut Recorder) -> Resu
     if !lost.is_empty() {
         let names: Vec<&str> = lost.iter().map(|witness| witness.volume.as_str()).collect();
         let message = format!("what was put into {} before the upgrade is gone after it", names.join(", "));
-        return Err(Box::new(Reason::new(ReasonCode::DataLostUpgrade, message).evidence(lost.iter().map(ToString::to_string))));
+        return Err(Box::new(
+            Reason::new(ReasonCode::DataLostUpgrade, message).evidence(lost.iter().map(ToString::to_string)),
+        ));
     }
     let cases = instance.verify(recorder, Moment::First).await?;
     let failed: Vec<_> = cases.iter().filter(|case| case.status != TestStatus::Pass).collect();
@@ -92,8 +104,12 @@ mod tests {
 
     #[test]
     fn a_broken_base_is_not_the_commits_fault_and_a_broken_host_not_the_bases() {
-        let base =
-            Version { role: "base", commit: "0123456789abcdef".into(), reference: Some("1.0.0+1".into()), tree: Default::default() };
+        let base = Version {
+            role: "base",
+            commit: "0123456789abcdef".into(),
+            reference: Some("1.0.0+1".into()),
+            tree: Default::default(),
+        };
         for (code, want) in [
             (ReasonCode::CrashLoop, ReasonCode::BaseBroken),
             (ReasonCode::HttpStatus, ReasonCode::BaseBroken),
