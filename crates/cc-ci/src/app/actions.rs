@@ -166,6 +166,7 @@ impl FromPages {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn down(error: StoreError) -> ActionError {
     tracing::warn!("{error}");
     ActionError::Unavailable("the database does not answer".to_owned())

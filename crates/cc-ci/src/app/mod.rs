@@ -234,7 +234,7 @@ impl<E: Executor> App<E> {
             let worker = worker.clone();
             async move { worker.pass().await }
         };
-        self.work.spawn(reconcile::run(frame.clone(), "queue", signals.queue.clone(), LOOK, pass));
+        self.work.spawn(reconcile::run(frame.clone(), "queue", signals.queue, LOOK, pass));
 
         let (bridge, worker) = (self.bridge.clone(), self.worker.clone());
         let pass = move || {

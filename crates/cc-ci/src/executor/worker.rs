@@ -400,6 +400,7 @@ fn in_words(report: &Report) -> String {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn text(error: StoreError) -> String {
     error.to_string()
 }

@@ -177,3 +177,106 @@ fn words(outcome: Outcome) -> &'static str {
 fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::store::runs::{NewRun, RunRow};
+    use crate::store::triggers::{Cause, Decided, NewTrigger, Trigger};
+
+    fn view(number: i64, outcome: Option<Outcome>, verdict: Option<Verdict>, level: Option<i64>, why: &str) -> RunView {
+        let at = Timestamp::UNIX_EPOCH;
+        let what = NewRun {
+            repo_id: 1,
+            repo_name: "a/b".into(),
+            recipe: "b`\n!testme".into(),
+            suite: "b".into(),
+            pull: Some(2),
+            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            person_id: 3,
+            person_login: "alice".into(),
+            cause: Cause::Comment,
+            priority: 0,
+            need_memory: 0,
+            need_addresses: 0,
+        };
+        let asked = NewTrigger {
+            cause: Cause::Comment,
+            repo_id: 1,
+            pull: 2,
+            comment_id: Some(number * 10),
+            person_id: 3,
+            person_login: "alice".into(),
+        };
+        let trigger = Trigger {
+            id: number,
+            what: asked,
+            decided: Decided::Run,
+            why: String::new(),
+            run_number: Some(number),
+            verdict,
+            outcome,
+            created: at,
+            ended: None,
+        };
+        let run = RunRow {
+            number,
+            what,
+            state: if outcome.is_some() { RunState::Finished } else { RunState::Running },
+            outcome,
+            verdict,
+            level,
+            why: why.into(),
+            flaky: false,
+            attempt: 1,
+            retries: 0,
+            crashes: 0,
+            lease: None,
+            progress: String::new(),
+            cancel: None,
+            not_before: at,
+            queued: at,
+            started: Some(at),
+            finished: None,
+            deadline: None,
+            change: 1,
+            published: 0,
+        };
+        RunView { run, triggers: vec![trigger], attempts: Vec::new(), stages: Vec::new(), record: None, wait: None }
+    }
+
+    fn comment(runs: Vec<RunView>, target_level: Option<i64>) -> String {
+        let pull = PullView { repo_id: 1, repo_name: "a/b".into(), pull: 2, runs, target_level };
+        Pages::at(&"https://ci.test/".parse().unwrap()).comment(&pull)
+    }
+
+    #[test]
+    fn each_trigger_has_its_own_answer_and_nothing_is_a_command() {
+        let newest = view(2, None, None, None, "");
+        let older = view(1, Some(Outcome::Cancelled), Some(Verdict::Error), None, "cancelled by `x`\n!cancel");
+        let text = comment(vec![newest, older.clone()], None);
+        let answers = Answer::read_all(&text);
+        let told: Vec<_> = answers.iter().map(|answer| (answer.comment, answer.run, answer.verdict)).collect();
+        assert_eq!(told, [(20, 2, Verdict::Pending), (10, 1, Verdict::Error)]);
+        for text in [text, comment(vec![older], None)] {
+            let live = text.lines().find(|line| line.trim_start().starts_with('!'));
+            assert_eq!(live, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_level_is_compared_with_the_target_branch() {
+        let judged = |level| view(1, Some(Outcome::Judged), Some(Verdict::Green), Some(level), "");
+        for (level, target, want) in [
+            (5, Some(4), "**1 higher** than the target branch"),
+            (3, Some(5), "**2 lower** than the target branch, which has 5"),
+            (4, Some(4), "Level 4, as the target branch."),
+            (4, None, "has not been tested yet"),
+        ] {
+            let text = comment(vec![judged(level)], target);
+            assert!(text.contains(want), "{text}");
+        }
+    }
+}

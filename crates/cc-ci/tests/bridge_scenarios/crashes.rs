@@ -165,3 +165,33 @@ async fn killed_anywhere_there_is_one_verdict_one_comment_and_nothing_left() {
         assert_eq!(world.swarm.mistakes(), Vec::<String>::new(), "{death:?}");
     }
 }
+
+/// The same, without choosing the moments: after each of the things that the server does, and again soon after it is back.
+/// A run that took the server down with it twice is parked for a person; that is its one verdict then.
+#[tokio::test]
+async fn killed_after_every_step_and_again_after_the_next_one() {
+    let mut parked = 0;
+    for step in 1..=16 {
+        let mut world = World::new().await;
+        let (pr, head) = world.pull_request("upgrade");
+        world.sim.settle().await;
+        let comment = world.comment("alice", &pr, "!testme");
+        world.steps(step).await;
+        world.kill();
+        world.start().await;
+        world.steps(step % 5).await;
+        world.kill();
+        world.start().await;
+        world.until("there is a verdict", || world.states(&head).last().is_some_and(|last| *last != "pending")).await;
+        world.published().await;
+        let (answers, states) = (world.answers(&pr), world.states(&head));
+        assert_eq!(answers.len(), 1, "step {step}: {answers:?}");
+        let verdict = if answers[0].contains("parked for a person") { "ERROR" } else { "GREEN" };
+        parked += usize::from(verdict == "ERROR");
+        let answer = format!("comment={comment} commit={head} run=1 verdict={verdict}");
+        assert!(answers[0].contains(&answer), "step {step}: {answers:?}");
+        assert_eq!(states.iter().filter(|state| *state != "pending").count(), 1, "step {step}: {states:?}");
+        assert_eq!((world.swarm.deployed().len(), world.swarm.mistakes().len()), (0, 0), "step {step}");
+    }
+    assert!(parked < 16, "not every story is one of two crashes in mid-run");
+}

@@ -2,6 +2,7 @@
 //!
 //! The forge's clock runs ten minutes late while the stage is set, so that nothing was pushed just before a comment.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cc_ci::app::{App, Ground};
@@ -15,7 +16,6 @@ use serde_json::json;
 use crate::scripted::{Scripted, Swarm};
 
 pub(crate) const REPO: &str = "recipes/custom-html-tiny";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// Long enough for any step on a busy machine; reached only when something is wrong.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
@@ -54,12 +54,16 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let token = sim.token("ccci", &["all"]).unwrap();
         std::fs::write(dir.path().join("token"), token).unwrap();
-        std::fs::write(dir.path().join("secret"), SECRET).unwrap();
+        // An address and a secret of its own: while a killed server is away, nobody else can have its port, and no
+        // delivery of one story can be taken for another's.
+        static STORIES: AtomicU32 = AtomicU32::new(1);
+        let (story, process) = (STORIES.fetch_add(1, Ordering::Relaxed), std::process::id());
+        std::fs::write(dir.path().join("secret"), format!("{process:016x}{story:016x}")).unwrap();
         let world = Self {
             sim,
             swarm: Swarm::default(),
             dir,
-            listen: "127.0.0.1:0".to_owned(),
+            listen: format!("127.{}.{}.{}:0", process % 250 + 1, story / 250 + 1, story % 250 + 1),
             more: more.to_owned(),
             server: None,
         };
@@ -159,12 +163,24 @@ impl World {
         }
     }
 
+    /// Waits until the server has told of this many things more.
+    pub(crate) async fn steps(&self, count: usize) {
+        let mut news = self.app().bridge().news.listen();
+        let mut steps = async || {
+            for _ in 0..count {
+                news.changed().await.unwrap();
+            }
+        };
+        // A story may be over before so many things have happened.
+        let _ = tokio::time::timeout(Duration::from_secs(2), steps()).await;
+    }
+
     /// Waits until every delivery that was sent has been decided.
     pub(crate) async fn decided(&self) {
         self.sim.settle().await;
         let mut news = self.app().bridge().news.listen();
         let waiting = async {
-            while deliveries::backlog(&mut *self.store().read().await.unwrap()).await.unwrap() > 0 {
+            while deliveries::backlog(&mut self.store().read().await.unwrap()).await.unwrap() > 0 {
                 news.changed().await.unwrap();
             }
         };
