@@ -234,8 +234,12 @@ fn logging(verbose: u8) {
     let filter = crate::env::var("CC_CI_LOG").unwrap_or_else(|| level.to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "warn".into());
     // The only error is that a test has installed one already.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }
 
 /// Milliseconds for people: `3.2 s`, `1:05`.
