@@ -1,2 +1,1 @@
-INSERT INTO runs (number, repo_id, repo_name, recipe, suite, pull, commit_id, person_id, person_login, cause, need_memory, need_addresses, state, outcome, verdict, level, not_before, queued_at, started_at, finished_at) VALUES
-    (40, 11, 'coop-cloud/gitea', 'gitea', 'gitea', NULL, '4444444444444444444444444444444444444444', 7, 'ana', 'schedule', 1, 1, 'finished', 'judged', 'GREEN', 5, 1795000900000, 1795000900000, 1795000901000, 1795000960000);
+INSERT INTO log_index (run_number, attempt, file, line, byte) VALUES (1, 2, 'stages/custom.log', 500, 39980);

@@ -6,7 +6,7 @@ use cc_ci::store::hints::{self, HintKind};
 use cc_ci::store::journal::Journal;
 use cc_ci::store::outbox::{self, OutboxState, StatusState, Version, Wanted};
 use cc_ci::store::{
-    Store, StoreError, attempts, cursors, events, log_index, results, runs, schema, stage_rows, triggers,
+    Store, StoreError, attempts, cursors, events, log_index, results, runs, schema, stage_rows, triggers, views,
 };
 use sqlx::{Connection, SqliteConnection};
 
@@ -32,6 +32,10 @@ async fn read_all(store: &Store, steps: usize) {
     assert_eq!(runs::of_pull(&mut c, 11, 4, 9).await.unwrap()[0].level, Some(5));
     assert_eq!(runs::newest_of_each_recipe(&mut c).await.unwrap().len(), 2);
     assert_eq!(runs::of_recipe(&mut c, "gitea", i64::MAX, 9).await.unwrap().len(), 2);
+    let recipes = views::recipes(&mut c, 9).await.unwrap();
+    assert_eq!(recipes.iter().map(|recipe| recipe.judged.len()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(views::recipe(&mut c, "gitea", 9).await.unwrap().as_ref(), recipes.first());
+    assert_eq!(views::ends(&mut c).await.unwrap().len(), 1);
     assert_eq!(runs::past_durations(&mut c, "gitea", 9).await.unwrap(), [500_000]);
     assert_eq!(runs::unpublished(&mut c, 9).await.unwrap().len(), 2);
     assert_eq!(attempts::of_run(&mut c, 1).await.unwrap().len(), 2);
