@@ -21,6 +21,7 @@ pub mod publish;
 pub mod queue;
 pub mod reconcile;
 pub mod redact;
+pub mod remote;
 pub mod results;
 pub mod state;
 pub mod store;

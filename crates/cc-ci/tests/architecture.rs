@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("process", "clock"),
     ("domain", ""),
     ("redact", ""),
+    ("remote", "http redact"),
     ("clock", ""),
     ("env", ""),
     ("http", ""),
@@ -44,7 +45,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("cap_std", "harness web"),
     ("clap", "cli domain"),
     ("recipe", "cli config executor harness"),
-    ("reqwest", "app forge harness http"),
+    ("reqwest", "app forge harness http remote"),
     ("resvg", "results"),
     ("sqlx", "publish store"),
 ];

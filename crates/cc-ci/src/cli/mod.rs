@@ -7,6 +7,7 @@ mod explain;
 mod forge_sim;
 mod policy;
 mod progress;
+mod queue;
 mod reap;
 mod serve;
 mod test;
@@ -76,6 +77,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Ask for a test on a pull request, or read its verdict there
     Testme(testme::TestmeArgs),
+    /// Show what a server runs and what waits there; add, cancel, rerun
+    Queue(queue::QueueArgs),
     /// Say what cc-ci would understand of something, and why
     #[command(subcommand)]
     Explain(explain::ExplainCommand),
@@ -178,6 +181,7 @@ pub async fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,
         Command::Testme(args) => testme::run(args, context).await,
+        Command::Queue(args) => queue::run(args, context).await,
         Command::Explain(command) => explain::run(&command),
         Command::Completions(args) => tools::completions(&args),
         Command::Man(args) => tools::man(&args),

@@ -246,11 +246,22 @@ pub fn forge_access(layers: &Layers) -> Result<(String, Token), ConfigError> {
     Ok((layers.needed("forge.url")?, Token::from_file(Path::new(&layers.needed("forge.token_file")?))?))
 }
 
+/// Where the server of this configuration listens, and the file of the first token that may act there. Secrets are not
+/// read, so that whoever may only look needs no right to them.
+///
+/// # Errors
+/// If one of the keys cannot be used.
+pub fn server_access(layers: &Layers) -> Result<(SocketAddr, Option<PathBuf>), ConfigError> {
+    Ok((listen(layers)?, layers.texts("web.act_token_files")?.first().map(PathBuf::from)))
+}
+
+fn listen(layers: &Layers) -> Result<SocketAddr, ConfigError> {
+    let told = layers.text("server.listen")?;
+    told.parse().map_err(|_| layers.bad("server.listen", "write an address and a port, as in \"127.0.0.1:8420\""))
+}
+
 fn server(layers: &Layers) -> Result<Server, ConfigError> {
-    let listen: SocketAddr = layers
-        .text("server.listen")?
-        .parse()
-        .map_err(|_| layers.bad("server.listen", "write an address and a port, as in \"127.0.0.1:8420\""))?;
+    let listen = listen(layers)?;
     let public = layers.maybe("server.public_url")?.unwrap_or_else(|| format!("http://{listen}"));
     let public_url = Url::parse(&public)
         .ok()

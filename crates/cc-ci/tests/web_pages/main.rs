@@ -8,4 +8,5 @@ mod browser;
 mod content;
 mod live;
 mod login;
+mod remote;
 mod support;
