@@ -79,6 +79,7 @@ pub(super) async fn run(args: PolicyArgs, context: Context) -> Outcome {
         ignore_load: false,
         timeout: Duration::ZERO,
         policy: args.policy.read()?,
+        http_hosts: Vec::new(),
         out: None,
         screenshot: false,
         tools: Vec::new(),

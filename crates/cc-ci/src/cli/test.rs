@@ -146,6 +146,7 @@ fn request(args: &TestArgs, state: &State) -> Result<Request, Failure> {
         ignore_load: args.ignore_load,
         timeout: args.timeout,
         policy: args.policy.read()?,
+        http_hosts: Vec::new(),
         out: args.out.clone(),
         screenshot: !args.no_screenshot,
         tools: super::doctor::tool_folders(state),

@@ -71,6 +71,15 @@ pub struct Forge {
     pub repair_hooks: bool,
 }
 
+impl Forge {
+    /// Its host, if the operator has it asked over plain http: then code comes from there the same way.
+    #[must_use]
+    pub fn http_host(&self) -> Option<String> {
+        let url = Url::parse(&self.url).ok().filter(|url| url.scheme() == "http")?;
+        url.host_str().map(str::to_owned)
+    }
+}
+
 /// `[server]`
 #[derive(Debug, Clone)]
 pub struct Server {

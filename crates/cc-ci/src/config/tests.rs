@@ -45,6 +45,21 @@ fn the_defaults_are_whole_and_what_is_needed_is_asked_for() {
 }
 
 #[test]
+fn code_comes_over_plain_http_only_from_a_forge_that_is_asked_that_way() {
+    let place = Place::new();
+    let text = place.file("");
+    for (url, want) in [
+        ("https://git.test", None),
+        ("http://git.lan:3000/forge", Some("git.lan")),
+        ("http://10.0.0.7", Some("10.0.0.7")),
+    ] {
+        let env = |name: &str| (name == "CC_CI_FORGE_URL").then(|| url.to_owned());
+        let layers = Layers::of(Some(("cc-ci.toml", &text)), env).unwrap();
+        assert_eq!(Config::resolve(&layers).unwrap().forge.http_host().as_deref(), want, "{url}");
+    }
+}
+
+#[test]
 fn every_key_has_a_comment_before_it() {
     let mut commented = false;
     for line in DEFAULTS.lines() {

@@ -174,7 +174,8 @@ async fn tests(config: &Config) -> Check {
     let looked = async {
         let source = Source::parse(text)?;
         let scratch = tempfile::tempdir().map_err(|error| GitError::BadSource(error.to_string()))?;
-        let options = FetchOptions { cancel: CancellationToken::new(), ..FetchOptions::new(scratch.path()) };
+        let mut options = FetchOptions { cancel: CancellationToken::new(), ..FetchOptions::new(scratch.path()) };
+        options.http_hosts.extend(config.forge.http_host());
         let shown = source.display();
         match source {
             Source::Local(folder) if !folder.join(".git").exists() && config.tests.reference.is_none() => {

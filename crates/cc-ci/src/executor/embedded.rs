@@ -98,6 +98,7 @@ impl Embedded {
             ignore_load: false,
             timeout: self.config.runs.timeout + MARGIN,
             policy: self.policy(&what.recipe)?,
+            http_hosts: self.config.forge.http_host().into_iter().collect(),
             out: None,
             screenshot: self.config.runs.screenshot,
             tools: vec![self.state.root().join("tools/bin"), PathBuf::from("/var/lib/cc-ci/tools/bin")],

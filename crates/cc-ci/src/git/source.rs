@@ -127,7 +127,7 @@ impl Address {
         {
             return Err(GitError::Protocol {
                 url: shown(text),
-                why: "plain http can be changed on the way: use https, or let the operator allow this host".to_owned(),
+                why: "plain http can be changed on the way: use https; over http only the server asks, and only the host of its forge.url".to_owned(),
             });
         }
         let (user, password) = (percent_decode(url.username()), url.password().map(percent_decode));

@@ -44,6 +44,8 @@ pub struct Request {
     pub timeout: Duration,
     /// What the operator allows this recipe.
     pub policy: Policy,
+    /// Hosts that may be asked over plain http, besides loopback.
+    pub http_hosts: Vec<String>,
     /// Folder for the evidence; none means the state folder.
     pub out: Option<PathBuf>,
     /// Whether to make a screenshot.
@@ -134,6 +136,7 @@ impl Prepared {
 pub async fn prepare(request: &Request, cache: &Path, cancel: &CancellationToken) -> Result<Prepared, PrepareError> {
     let mut options = FetchOptions::new(cache);
     options.cancel = cancel.clone();
+    options.http_hosts.clone_from(&request.http_hosts);
     let checked = git::fetch(&request.recipe, request.reference.as_deref(), &options).await?;
     checked.require("compose.yml")?;
     let recipe = request.name.clone().unwrap_or_else(|| request.recipe.recipe_name());
