@@ -2,13 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-test demo-bridge test check bench build clean-leftovers
+.PHONY: help setup demo demo-test demo-bridge test contract check bench build clean-leftovers
 
 export CC_CI_HOME ?= /var/lib/cc-ci
 export PATH := $(CC_CI_HOME)/tools/bin:$(PATH)
 
 CC_CI := target/debug/cc-ci
 EXAMPLE := custom-html
+GITEA ?= 1.26.0 1.27.3
 
 help: ## this list
 	@echo "cc-ci: tests Co-op Cloud recipes for real, on Docker Swarm"
@@ -32,11 +33,16 @@ demo-bridge: setup build ## a forge, cc-ci serve, a pull request, and what becom
 test: setup ## every test, those on real Docker Swarm included
 	cargo test --locked --workspace
 
+contract: ## the forge contract against real Giteas, built from source (minutes, the first time; GITEA="1.27.3" for one)
+	for version in $(GITEA); do \
+	  scripts/real-gitea run --version "$$version" -- cargo test --locked --package cc-ci --test forge_contract real_forge -- --nocapture; \
+	done
+
 check: ## formatting, lints and the tests that need no Docker
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --bins
-	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers,demo-bridge} bench/{floor,run,load} .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers,demo-bridge,real-gitea} bench/{floor,run,load} .ci/run; \
 	else echo "shellcheck is not installed: the scripts were not checked"; fi
 
 bench: setup build ## cc-ci against the floor (the same work by a minimal script), two lanes against one; the server under load
