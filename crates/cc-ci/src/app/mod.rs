@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::context::{Bridge, Signals};
-use crate::bridge::{enrol, intake, poll, process};
+use crate::bridge::{enrol, intake, poll, process, pulls};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::executor::{Executor, Worker};
@@ -207,13 +207,22 @@ impl<E: Executor> App<E> {
         let bridge = self.bridge.clone();
         let known = Arc::new(tokio::sync::Mutex::new(enrol::Known::default()));
         let open_pulls = self.open_pulls.clone();
-        let tell = move |found: enrol::OpenPulls| drop(open_pulls.send_replace(Arc::new(shown(found))));
-        let tell = Arc::new(tell);
+        let tell = move |found: pulls::OpenPulls| drop(open_pulls.send_replace(Arc::new(shown(found))));
+        let all_pulls = pulls::Pulls::new(tell);
+        let pulls = all_pulls.clone();
         let pass = move || {
-            let (bridge, known, tell) = (bridge.clone(), known.clone(), tell.clone());
-            async move { enrol::pass(&bridge, &mut *known.lock().await, &*tell).await }
+            let (bridge, known, pulls) = (bridge.clone(), known.clone(), pulls.clone());
+            async move { enrol::pass(&bridge, &mut *known.lock().await, &pulls).await }
         };
         self.work.spawn(reconcile::run(frame.clone(), "enrol", signals.enrol.clone(), config.forge.enrol_every, pass));
+
+        let bridge = self.bridge.clone();
+        let pass = move || {
+            let (bridge, pulls) = (bridge.clone(), all_pulls.clone());
+            async move { pulls::pass(&bridge, &pulls).await }
+        };
+        let signal = signals.pulls.signal();
+        self.work.spawn(reconcile::run(frame.clone(), "pulls", signal, config.forge.enrol_every, pass));
 
         let bridge = self.bridge.clone();
         let pass = move || {
@@ -338,7 +347,7 @@ impl<E: Executor> App<E> {
 }
 
 /// Open pull requests as the pages take them.
-fn shown(found: enrol::OpenPulls) -> std::collections::BTreeMap<String, Vec<OpenPull>> {
+fn shown(found: pulls::OpenPulls) -> std::collections::BTreeMap<String, Vec<OpenPull>> {
     let pulls =
         |pulls: Vec<(i64, String)>| pulls.into_iter().map(|(number, title)| OpenPull { number, title }).collect();
     found.into_iter().map(|(name, of_repo)| (name, pulls(of_repo))).collect()

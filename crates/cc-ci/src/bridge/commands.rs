@@ -147,6 +147,13 @@ pub fn understand(body: &str) -> Understood {
     explain(body).result
 }
 
+/// Whether a comment is one command and nothing else at all, as only a program or somebody in a hurry writes it.
+#[must_use]
+pub fn is_plain_command(body: &str) -> bool {
+    let line = body.trim_matches([' ', '\t', '\r', '\n']);
+    parse_line(line).is_some() && matches!(understand(body), Understood::Command(_))
+}
+
 /// What a comment asks for, and why it was read so.
 #[must_use]
 pub fn explain(body: &str) -> Explanation {

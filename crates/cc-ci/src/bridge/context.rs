@@ -1,7 +1,7 @@
 //! What the parts of the bridge share: the store and the way to the forge, who is served, and the signals between them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -47,8 +47,42 @@ pub struct Signals {
     pub poll: Signal,
     /// Repositories should be looked at now.
     pub enrol: Signal,
+    /// Pull requests of these repositories changed.
+    pub pulls: Concerned,
     /// Somebody asked to cancel a run.
     pub cancels: News,
+}
+
+/// A signal that says whom it is about. What it holds is lost at a restart, when everything is looked at anyway.
+#[derive(Debug, Clone, Default)]
+pub struct Concerned {
+    signal: Signal,
+    repos: Arc<Mutex<BTreeSet<i64>>>,
+}
+
+impl Concerned {
+    /// Something happened to a repository.
+    pub fn wake(&self, repo: i64) {
+        self.put_back(repo);
+        self.signal.wake();
+    }
+
+    /// Has it looked at again, whenever that is.
+    pub fn put_back(&self, repo: i64) {
+        self.repos.lock().unwrap_or_else(PoisonError::into_inner).insert(repo);
+    }
+
+    /// The repositories that something happened to since the last look.
+    #[must_use]
+    pub fn take(&self) -> BTreeSet<i64> {
+        std::mem::take(&mut *self.repos.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What wakes the look.
+    #[must_use]
+    pub fn signal(&self) -> Signal {
+        self.signal.clone()
+    }
 }
 
 /// Whom cc-ci serves, as the forge last told.
@@ -67,7 +101,7 @@ pub struct Enrolment {
 pub struct Served {
     /// `owner/name` as last known.
     pub full_name: String,
-    /// What is wrong with its hook or our rights, for people.
+    /// What is wrong with it, its hook or our rights, for people.
     pub trouble: Option<String>,
 }
 

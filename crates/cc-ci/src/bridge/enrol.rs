@@ -6,11 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::context::{Bridge, Enrolment, Served};
 use super::facts::{Enrolled, GateConfig};
-use crate::forge::model::{PullFilter, Repo};
+use super::gate::Ignored;
+use super::process::note;
+use super::pulls::Pulls;
+use crate::forge::model::Repo;
 use crate::forge::{Client, Error, HookPlan, HookWanted};
 use crate::reconcile::Next;
+use crate::store::{StoreError, deliveries};
+
+/// Comments that came in this time before a repository was served are looked at again when it is.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is remembered between looks.
 #[derive(Debug, Default)]
@@ -21,21 +30,16 @@ pub struct Known {
     hooked: BTreeSet<i64>,
 }
 
-/// Open pull requests by repository name: number and title.
-pub type OpenPulls = BTreeMap<String, Vec<(i64, String)>>;
-
-/// Looks everything up and publishes it. `tell` gets the open pull requests.
+/// Looks everything up and publishes it. What goes wrong with one repository is its own trouble, and keeps nobody else
+/// from being served.
 ///
 /// # Errors
 /// If the forge does not answer; then nothing changed.
-pub async fn pass(
-    bridge: &Bridge,
-    known: &mut Known,
-    tell: &(dyn Fn(OpenPulls) + Send + Sync),
-) -> Result<Next, String> {
+pub async fn pass(bridge: &Bridge, known: &mut Known, pulls: &Pulls) -> Result<Next, String> {
     let client = bridge.client.as_ref();
     let own = client.whoami().await.map_err(|error| error.to_string())?;
-    let found = repositories(bridge, known).await.map_err(|error| error.to_string())?;
+    let before = bridge.enrolled();
+    let found = repositories(bridge, known, before.as_deref()).await.map_err(|error| error.to_string())?;
     let mut bots = BTreeSet::new();
     for login in &bridge.config.forge.bots {
         match client.user(login).await {
@@ -44,32 +48,36 @@ pub async fn pass(
             Err(error) => return Err(error.to_string()),
         }
     }
-    let mut served = BTreeMap::new();
-    let mut pulls = OpenPulls::new();
-    for repo in &found {
-        let trouble = look_after(bridge, repo, known).await.map_err(|error| error.to_string())?;
+    let mut served = found.unclear;
+    for repo in &found.repos {
+        let looked = async {
+            let trouble = look_after(bridge, repo, known).await?;
+            pulls.read(bridge, repo.id, &repo.full_name).await?;
+            Ok::<_, Error>(trouble)
+        };
+        let trouble = match looked.await {
+            Ok(trouble) => trouble,
+            Err(error) if error.is_outage() => return Err(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
         if let Some(trouble) = &trouble {
             tracing::warn!("{}: {trouble}", repo.full_name);
         }
         served.insert(repo.id.0, Served { full_name: repo.full_name.clone(), trouble });
-        match client.pulls(repo.id, PullFilter::Open).await {
-            Ok(open) => {
-                pulls.insert(repo.full_name.clone(), open.into_iter().map(|pull| (pull.number, pull.title)).collect());
-            }
-            Err(error) if error.is_withheld() => {}
-            Err(error) => return Err(error.to_string()),
-        }
     }
-    let enrolled = found.iter().map(|repo| (repo.id.0, enrolled(repo))).collect();
+    let enrolled = served.iter().map(|(id, repo)| (*id, enrolled(&repo.full_name))).collect();
     let gate = GateConfig { bots, ..GateConfig::new(own.person.id, enrolled) };
     let enrolment = Arc::new(Enrolment { own: own.person, gate, repositories: served });
-    tell(pulls);
+    let new = |id: &i64| before.as_ref().is_none_or(|before| !before.repositories.contains_key(id));
+    let new: Vec<i64> = enrolment.repositories.keys().copied().filter(new).collect();
+    pulls.keep(|repo| enrolment.repositories.contains_key(&repo)).await;
     let changed = bridge.enrolment.send_if_modified(|now| {
         let changed = now.as_ref() != Some(&enrolment);
         *now = Some(enrolment);
         changed
     });
     if changed {
+        look_again(bridge, &new).await.map_err(|error| error.to_string())?;
         // Whoever waited for names, or skipped what was not served, looks again.
         bridge.signals.deliveries.wake();
         bridge.signals.poll.wake();
@@ -77,21 +85,48 @@ pub async fn pass(
     Ok(Next::Idle)
 }
 
+/// What was commented shortly before a repository was known to be served has been passed over for that alone.
+async fn look_again(bridge: &Bridge, repos: &[i64]) -> Result<(), StoreError> {
+    let since = bridge.clock.now() - REMEMBERED;
+    let mut write = bridge.store.begin_immediate().await?;
+    for repo in repos {
+        deliveries::reopen(&mut write, *repo, &note(&Ignored::OtherRepository), since).await?;
+    }
+    write.commit().await
+}
+
 /// The recipe of a repository is called like it.
-fn enrolled(repo: &Repo) -> Enrolled {
-    Enrolled { recipe: repo.name.clone(), suite: repo.name.clone() }
+fn enrolled(full_name: &str) -> Enrolled {
+    let name = full_name.split_once('/').map_or(full_name, |(_, name)| name);
+    Enrolled { recipe: name.to_owned(), suite: name.to_owned() }
+}
+
+/// What came of looking for repositories.
+#[derive(Default)]
+struct Found {
+    repos: Vec<Repo>,
+    /// Served until now, and this time the forge stumbled over them.
+    unclear: BTreeMap<i64, Served>,
 }
 
 /// All repositories that are to be served, each once.
-async fn repositories(bridge: &Bridge, known: &mut Known) -> Result<Vec<Repo>, Error> {
+async fn repositories(bridge: &Bridge, known: &mut Known, before: Option<&Enrolment>) -> Result<Found, Error> {
     let (client, config) = (bridge.client.as_ref(), &bridge.config.forge);
-    let mut found: BTreeMap<i64, Repo> = BTreeMap::new();
+    let mut repos: BTreeMap<i64, Repo> = BTreeMap::new();
+    let mut unclear = BTreeMap::new();
     for full_name in &config.repositories {
         let (owner, name) = full_name.split_once('/').unwrap_or((full_name, ""));
         match client.repo_by_name(owner, name).await {
-            Ok(repo) => drop(found.insert(repo.id.0, repo)),
-            Err(error) if error.is_withheld() => tracing::warn!("{full_name} is not served: {error}"),
-            Err(error) => return Err(error),
+            Ok(repo) => drop(repos.insert(repo.id.0, repo)),
+            Err(error) if error.is_outage() => return Err(error),
+            Err(error) => {
+                tracing::warn!("{full_name} is not looked at: {error}");
+                let last = before.iter().flat_map(|before| &before.repositories);
+                let last = last.filter(|(_, served)| !error.is_withheld() && served.full_name == *full_name);
+                unclear.extend(last.map(|(id, served)| {
+                    (*id, Served { full_name: served.full_name.clone(), trouble: Some(error.to_string()) })
+                }));
+            }
         }
     }
     for org in &config.organisations {
@@ -104,13 +139,22 @@ async fn repositories(bridge: &Bridge, known: &mut Known) -> Result<Vec<Repo>, E
             Err(error) => return Err(error),
         };
         for repo in all.into_iter().filter(|repo| !repo.mirror && !repo.archived && !repo.empty) {
-            if known.recipes.contains(&repo.id.0) || is_recipe(client, &repo).await? {
-                known.recipes.insert(repo.id.0);
-                found.insert(repo.id.0, repo);
+            let is_recipe = match known.recipes.contains(&repo.id.0) {
+                true => Ok(true),
+                false => is_recipe(client, &repo).await,
+            };
+            match is_recipe {
+                Ok(true) => {
+                    known.recipes.insert(repo.id.0);
+                    repos.insert(repo.id.0, repo);
+                }
+                Ok(false) => {}
+                Err(error) if error.is_outage() => return Err(error),
+                Err(error) => tracing::warn!("{} is not looked at: {error}", repo.full_name),
             }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(Found { repos: repos.into_values().collect(), unclear })
 }
 
 async fn is_recipe(client: &Client, repo: &Repo) -> Result<bool, Error> {

@@ -115,14 +115,12 @@ pub enum CommentNow {
 pub struct Facts {
     /// The commenter's rights.
     pub rights: Rights,
-    /// The commenter is blocked by the repository's owner.
-    pub blocked: bool,
-    /// The forge marks the commenter as a bot account.
-    pub is_bot: bool,
     /// The pull request; absent if the forge has none of that number.
     pub pull: Option<PullFacts>,
     /// The comment now.
     pub comment: CommentNow,
+    /// A later comment on the same pull request has been obeyed that asked to cancel.
+    pub cancelled_since: bool,
     /// Hints given lately.
     pub hints: HintHistory,
 }
@@ -143,7 +141,7 @@ pub struct GateConfig {
     pub repositories: BTreeMap<i64, Enrolled>,
     /// The bot's own user id.
     pub own_id: i64,
-    /// Other accounts that are bots.
+    /// Other accounts that are bots, by the operator's word: no API of the forge tells.
     pub bots: BTreeSet<i64>,
     /// Delivered comments older than this are refused: a replay.
     pub stale_after: SignedDuration,
@@ -153,6 +151,8 @@ pub struct GateConfig {
     pub fresh_push: SignedDuration,
     /// How long to wait until the forge's two views of the head agree.
     pub settle: SignedDuration,
+    /// How long the signed delivery of a polled comment may still come, which says more than the poll.
+    pub delivery: SignedDuration,
     /// At most one hint per person and pull request in this time.
     pub hint_every: SignedDuration,
     /// At most so many hints per pull request and hour.
@@ -162,7 +162,8 @@ pub struct GateConfig {
 }
 
 impl GateConfig {
-    /// The usual limits: 24 hours, 7 days, 120 seconds, 2 minutes, one hint per hour, six hints and ten reactions.
+    /// The usual limits: 24 hours, 7 days, 120 seconds, 2 minutes, 10 seconds, one hint per hour, six hints and ten
+    /// reactions.
     #[must_use]
     pub fn new(own_id: i64, repositories: BTreeMap<i64, Enrolled>) -> Self {
         Self {
@@ -173,6 +174,7 @@ impl GateConfig {
             catch_up: SignedDuration::from_hours(7 * 24),
             fresh_push: SignedDuration::from_secs(120),
             settle: SignedDuration::from_secs(120),
+            delivery: SignedDuration::from_secs(10),
             hint_every: SignedDuration::from_hours(1),
             hints_per_hour: 6,
             reactions_per_hour: 10,

@@ -11,9 +11,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::commands::{Command, CommitPrefix, OWN_MARKER, Understood, understand};
+use super::commands::{Command, CommitPrefix, OWN_MARKER, Understood, is_plain_command, understand};
 use super::facts::{
-    Action, Arrival, CommentNow, Enrolled, Facts, GateConfig, LastPush, MayWriteKnown, PullFacts, PullState, Trigger,
+    Action, Arrival, CommentNow, Facts, GateConfig, LastPush, MayWriteKnown, PullFacts, PullState, Trigger,
 };
 use super::rights::MayWrite;
 
@@ -147,6 +147,8 @@ pub enum Refusal {
     },
     /// The forge's two views of the head do not agree.
     HeadUnsettled,
+    /// A later comment that asked to cancel was obeyed before this one came to us.
+    CancelledSince,
 }
 
 /// Why a comment is none of our business.
@@ -159,7 +161,7 @@ pub enum Ignored {
     NotAPullRequest,
     /// Edited or deleted: only new comments count.
     NotCreated,
-    /// cc-ci's own.
+    /// cc-ci's own, and not one plain command.
     Own,
     /// A bot's.
     Bot,
@@ -167,8 +169,6 @@ pub enum Ignored {
     Nobody,
     /// Somebody else caused the event.
     SenderIsNotAuthor,
-    /// The person is blocked.
-    Blocked,
     /// No command in it.
     NoCommand,
     /// The comment is gone.
@@ -180,10 +180,13 @@ pub enum Ignored {
 /// What to do about a comment. Pure: same input, same answer.
 #[must_use]
 pub fn decide(trigger: &Trigger, facts: &Facts, config: &GateConfig, now: Timestamp) -> Decision {
-    let enrolled = match addressed(trigger, facts, config) {
-        Ok(enrolled) => enrolled,
-        Err(why) => return Decision::Ignore { why },
+    if let Some(why) = passed_over(trigger, config) {
+        return Decision::Ignore { why };
+    }
+    let Some(enrolled) = config.repositories.get(&trigger.repo_id) else {
+        return Decision::Ignore { why: Ignored::OtherRepository };
     };
+    let Some(pull) = &facts.pull else { return Decision::Ignore { why: Ignored::NotAPullRequest } };
     let refuse = |why: Refusal| Decision::Refuse { visible: visible(&why, facts, config, now), why };
     let may_write = facts.rights.may_write();
     let command = match (understand(&trigger.body), may_write) {
@@ -208,10 +211,12 @@ pub fn decide(trigger: &Trigger, facts: &Facts, config: &GateConfig, now: Timest
     if trigger.arrival == Arrival::Webhook && age > config.stale_after {
         return refuse(Refusal::Stale);
     }
+    // The delivery of a comment that the poll was quicker to find is signed, and tells more of its author and of the head.
+    let delivery_may_come = trigger.arrival == Arrival::Poll && now.duration_since(trigger.received) < config.delivery;
+    let wait_for_delivery = || Decision::Wait { why: "the delivery of this comment, which says more".to_owned() };
     if may_write == MayWrite::Unknown {
-        return refuse(Refusal::RightsUnknown);
+        return if delivery_may_come { wait_for_delivery() } else { refuse(Refusal::RightsUnknown) };
     }
-    let Some(pull) = &facts.pull else { return Decision::Ignore { why: Ignored::NotAPullRequest } };
     let (commit, again) = match command {
         Command::Cancel => return Decision::Cancel { repo_id: trigger.repo_id, pull: trigger.number },
         Command::Test { commit } => (commit, false),
@@ -219,6 +224,9 @@ pub fn decide(trigger: &Trigger, facts: &Facts, config: &GateConfig, now: Timest
     };
     if pull.state != PullState::Open {
         return refuse(Refusal::NotOpen);
+    }
+    if facts.cancelled_since {
+        return refuse(Refusal::CancelledSince);
     }
     match pin(trigger, pull, commit.as_ref(), config, now) {
         Pin::Commit(commit) => {
@@ -232,7 +240,47 @@ pub fn decide(trigger: &Trigger, facts: &Facts, config: &GateConfig, now: Timest
             if again { Decision::Retest(job) } else { Decision::Start(job) }
         }
         Pin::Wait(why) => Decision::Wait { why },
+        Pin::Refuse(Refusal::NameTheCommit { .. } | Refusal::PushedSince { .. }) if delivery_may_come => {
+            wait_for_delivery()
+        }
         Pin::Refuse(why) => refuse(why),
+    }
+}
+
+/// Why a comment is passed over by what it says itself, before anybody is asked. Most comments are just comments.
+#[must_use]
+pub fn passed_over(trigger: &Trigger, config: &GateConfig) -> Option<Ignored> {
+    if !config.repositories.contains_key(&trigger.repo_id) {
+        return Some(Ignored::OtherRepository);
+    }
+    if !trigger.is_pull {
+        return Some(Ignored::NotAPullRequest);
+    }
+    match trigger.action {
+        Action::Created => {}
+        Action::Edited | Action::Deleted => return Some(Ignored::NotCreated),
+    }
+    let (author, sender) = (trigger.author.id, trigger.sender.id);
+    if trigger.body.trim_start().starts_with(OWN_MARKER) {
+        return Some(Ignored::Own);
+    }
+    // What cc-ci publishes begins with its marker, so a bare command of its account was written by somebody who works
+    // through that account: a person with its token, or the upgrade robot. Anything else of it is never looked into.
+    if (author == config.own_id || sender == config.own_id) && !(author == sender && is_plain_command(&trigger.body)) {
+        return Some(Ignored::Own);
+    }
+    if author <= 0 || sender <= 0 {
+        return Some(Ignored::Nobody);
+    }
+    if author != sender {
+        return Some(Ignored::SenderIsNotAuthor);
+    }
+    if config.bots.contains(&author) {
+        return Some(Ignored::Bot);
+    }
+    match understand(&trigger.body) {
+        Understood::None => Some(Ignored::NoCommand),
+        Understood::Command(_) | Understood::NearMiss { .. } | Understood::Refused { .. } => None,
     }
 }
 
@@ -269,6 +317,10 @@ impl Refusal {
                 "The forge does not agree with itself on the head of this pull request. Please try again later."
                     .to_owned()
             }
+            Refusal::CancelledSince => {
+                "A later comment asked to cancel, so nothing was started. To test after all, write the command again."
+                    .to_owned()
+            }
         }
     }
 
@@ -284,38 +336,10 @@ impl Refusal {
             | Refusal::PushedSince { .. }
             | Refusal::PushedJustBefore { .. }
             | Refusal::NameTheCommit { .. }
-            | Refusal::HeadUnsettled => Reaction::Confused,
+            | Refusal::HeadUnsettled
+            | Refusal::CancelledSince => Reaction::Confused,
         }
     }
-}
-
-/// Whether the comment is addressed to us at all, by somebody who could be answered.
-fn addressed<'c>(trigger: &Trigger, facts: &Facts, config: &'c GateConfig) -> Result<&'c Enrolled, Ignored> {
-    let enrolled = config.repositories.get(&trigger.repo_id).ok_or(Ignored::OtherRepository)?;
-    if !trigger.is_pull || facts.pull.is_none() {
-        return Err(Ignored::NotAPullRequest);
-    }
-    match trigger.action {
-        Action::Created => {}
-        Action::Edited | Action::Deleted => return Err(Ignored::NotCreated),
-    }
-    let (author, sender) = (trigger.author.id, trigger.sender.id);
-    if author == config.own_id || sender == config.own_id || trigger.body.trim_start().starts_with(OWN_MARKER) {
-        return Err(Ignored::Own);
-    }
-    if author <= 0 || sender <= 0 {
-        return Err(Ignored::Nobody);
-    }
-    if author != sender {
-        return Err(Ignored::SenderIsNotAuthor);
-    }
-    if facts.is_bot || config.bots.contains(&author) {
-        return Err(Ignored::Bot);
-    }
-    if facts.blocked {
-        return Err(Ignored::Blocked);
-    }
-    Ok(enrolled)
 }
 
 /// What came of looking for the commit.

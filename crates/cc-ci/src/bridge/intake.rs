@@ -48,8 +48,8 @@ async fn receive(State(bridge): State<Bridge>, headers: HeaderMap, body: Body) -
     };
     let event = match webhook::parse(&verified.event_type, &verified.payload) {
         Ok(Delivery::Comment(event)) => event,
-        Ok(Delivery::Pull(_)) => {
-            bridge.signals.enrol.wake();
+        Ok(Delivery::Pull(event)) => {
+            bridge.signals.pulls.wake(event.repo_id);
             return ACCEPTED;
         }
         Ok(Delivery::Push(_) | Delivery::Ignored { .. }) => return ACCEPTED,
@@ -72,6 +72,7 @@ async fn keep(bridge: &Bridge, event: &CommentEvent, verified: webhook::Verified
     let Ok(payload) = String::from_utf8(verified.payload) else { return ACCEPTED };
     let new = NewDelivery {
         repo_id: event.repo_id,
+        pull: event.number,
         comment_id: event.comment_id,
         action: event.action,
         arrival: Arrival::Webhook,
@@ -80,7 +81,7 @@ async fn keep(bridge: &Bridge, event: &CommentEvent, verified: webhook::Verified
         received: bridge.clock.now(),
     };
     match bridge.journal.append(new).await {
-        Ok(Appended::New(_)) => {
+        Ok(Appended::New(_) | Appended::Signed(_)) => {
             bridge.signals.deliveries.wake();
             bridge.news.tell();
             ACCEPTED

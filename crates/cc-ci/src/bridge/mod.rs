@@ -15,5 +15,6 @@ mod lookalike;
 mod markdown;
 pub mod poll;
 pub mod process;
+pub mod pulls;
 pub mod rights;
 pub mod webhook;

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::context::{Bridge, Enrolment};
 use super::facts::{Action, Arrival, Trigger};
-use super::process::passed_over;
+use super::gate::passed_over;
 use crate::forge::model::{Comment, RepoId};
 use crate::reconcile::Next;
 use crate::store::cursors;
@@ -57,8 +57,7 @@ async fn look(bridge: &Bridge, enrolment: &Enrolment, repo: RepoId) -> Result<()
     let comments = match bridge.client.comments_since(repo, since).await {
         Ok(comments) => comments,
         Err(error) if error.is_withheld() => {
-            // Gone or hidden since the last look at names.
-            bridge.signals.enrol.wake();
+            // Gone or hidden since the last look at names; the next one says so.
             return Ok(());
         }
         Err(error) => return Err(error.to_string()),
@@ -73,6 +72,7 @@ async fn look(bridge: &Bridge, enrolment: &Enrolment, repo: RepoId) -> Result<()
         let payload = serde_json::to_string(&trigger).map_err(|error| error.to_string())?;
         let new = NewDelivery {
             repo_id: repo.0,
+            pull: trigger.number,
             comment_id: trigger.comment_id,
             action: Action::Created,
             arrival: Arrival::Poll,

@@ -2,21 +2,23 @@
 //!
 //! Everything that follows (the trigger, its run, what the forge shall show, the end of the delivery) is one transaction,
 //! so that a crash leaves the delivery either undecided or decided. If the forge is down, nothing is decided: the
-//! delivery waits, and nobody is refused for what is our own trouble.
+//! delivery waits, and nobody is refused for what is our own trouble. The race to know: a comment that has to wait must
+//! not be overtaken by a later one of its pull request, or a `!cancel` would find nothing to cancel.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::commands::{OWN_MARKER, Understood, understand};
 use super::context::{Bridge, Enrolment};
-use super::facts::{Action, GateConfig, Trigger};
-use super::gate::{self, Decision, Ignored, Job, Reaction, Refusal, Visible};
+use super::facts::Trigger;
+use super::gate::{self, Decision, Job, Reaction, Refusal, Visible};
 use super::webhook;
-use crate::forge::{Asking, ErrorKind, gather_facts};
-use crate::publish::hint_marker;
+use crate::forge::{Asking, gather_facts};
+use crate::publish::{self, hint_marker};
 use crate::queue::accept::{Accepted, accept};
 use crate::queue::cancel::cancel_pull;
 use crate::reconcile::Next;
-use crate::results::markdown;
 use crate::store::deliveries::{self, Arrival, Delivery, DeliveryState};
 use crate::store::hints::{self, HintKind};
 use crate::store::outbox::{self, Version, Wanted};
@@ -29,6 +31,9 @@ const BATCH: i64 = 50;
 
 /// How soon the forge is asked again whether it has settled.
 const SETTLING: SignedDuration = SignedDuration::from_secs(2);
+
+/// How long a comment waits that found the forge down.
+const OUTAGE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A delivery that cannot be decided for this long is given up.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24 * 7);
@@ -52,38 +57,25 @@ pub async fn pass(bridge: &Bridge) -> Result<Next, String> {
     let due = async { deliveries::due(&mut *bridge.store.read().await?, bridge.clock.now(), BATCH).await };
     let due = due.await.map_err(|error: StoreError| error.to_string())?;
     let many = i64::try_from(due.len()).unwrap_or(BATCH) >= BATCH;
-    let mut waits = false;
+    let mut held_back = BTreeSet::new();
     for delivery in &due {
-        waits |= decide(bridge, &enrolment, delivery).await.map_err(|trouble| trouble.to_string())? == Handled::Later;
+        let pull = (delivery.what.repo_id, delivery.what.pull);
+        if held_back.contains(&pull) {
+            continue;
+        }
+        match decide(bridge, &enrolment, delivery).await.map_err(|trouble| trouble.to_string())? {
+            Handled::Settled => {}
+            Handled::Later => drop(held_back.insert(pull)),
+        }
         bridge.news.tell();
     }
-    Ok(match (many, waits) {
-        (true, _) => Next::Again,
-        (false, true) => Next::After(SETTLING.unsigned_abs()),
-        (false, false) => Next::Idle,
-    })
-}
-
-/// Why a comment needs no facts to be passed over. Most comments are just comments.
-#[must_use]
-pub fn passed_over(trigger: &Trigger, gate: &GateConfig) -> Option<Ignored> {
-    if !gate.repositories.contains_key(&trigger.repo_id) {
-        return Some(Ignored::OtherRepository);
+    if many {
+        return Ok(Next::Again);
     }
-    if !trigger.is_pull {
-        return Some(Ignored::NotAPullRequest);
-    }
-    match trigger.action {
-        Action::Created => {}
-        Action::Edited | Action::Deleted => return Some(Ignored::NotCreated),
-    }
-    if trigger.author.id == gate.own_id || trigger.body.trim_start().starts_with(OWN_MARKER) {
-        return Some(Ignored::Own);
-    }
-    match understand(&trigger.body) {
-        Understood::None => Some(Ignored::NoCommand),
-        Understood::Command(_) | Understood::NearMiss { .. } | Understood::Refused { .. } => None,
-    }
+    let now = bridge.clock.now();
+    let next = async { deliveries::next_due(&mut *bridge.store.read().await?, now).await };
+    let next = next.await.map_err(|error: StoreError| error.to_string())?;
+    Ok(next.map_or(Next::Idle, |at| Next::After(Duration::try_from(at.duration_since(now)).unwrap_or_default())))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,19 +92,28 @@ async fn decide(bridge: &Bridge, enrolment: &Enrolment, delivery: &Delivery) -> 
             return Ok(Handled::Settled);
         }
     };
-    if let Some(why) = passed_over(&trigger, &enrolment.gate) {
+    if let Some(why) = gate::passed_over(&trigger, &enrolment.gate) {
         settle(bridge, delivery, DeliveryState::Done, &note(&why)).await?;
         return Ok(Handled::Settled);
     }
     let now = bridge.clock.now();
-    let person = trigger.author.id;
-    let hints = hints::history(&mut *bridge.store.read().await?, trigger.repo_id, trigger.number, person, now).await?;
-    let on_operators_list = bridge.config.forge.trusted_ids.contains(&person);
-    let asking = Asking { trigger: &trigger, signed_push, on_operators_list, hints };
+    let (repo, pull, comment, person) = (trigger.repo_id, trigger.number, trigger.comment_id, trigger.author.id);
+    let mut connection = bridge.store.read().await?;
+    let asking = Asking {
+        trigger: &trigger,
+        signed_push,
+        on_operators_list: bridge.config.forge.trusted_ids.contains(&person),
+        edited: deliveries::was_edited(&mut connection, repo, comment).await?,
+        cancelled_since: triggers::cancelled_after(&mut connection, repo, pull, comment).await?,
+        hints: hints::history(&mut connection, repo, pull, person, now).await?,
+    };
+    drop(connection);
     let facts = match gather_facts(&bridge.client, &asking).await {
         Ok(facts) => facts,
-        // Concerns everything: no use in asking about the next one.
-        Err(error) if error.is_transient() || error.kind == ErrorKind::Unauthorised => {
+        // Concerns everything: no use in asking about the next one. Should it be this comment alone that the forge chokes
+        // on, the others come first next time.
+        Err(error) if error.is_outage() => {
+            postpone(bridge, delivery, OUTAGE, &error.to_string()).await?;
             return Err(Trouble::Forge(error));
         }
         Err(error) => return put_off(bridge, delivery, &error.to_string(), now).await,
@@ -126,9 +127,7 @@ async fn decide(bridge: &Bridge, enrolment: &Enrolment, delivery: &Delivery) -> 
         note(&decision)
     );
     if let Decision::Wait { why } = &decision {
-        let mut write = bridge.store.begin_immediate().await?;
-        deliveries::postpone(&mut write, delivery.id, now + SETTLING, why).await?;
-        write.commit().await?;
+        postpone(bridge, delivery, SETTLING, why).await?;
         return Ok(Handled::Later);
     }
     let mut write = bridge.store.begin_immediate().await?;
@@ -254,7 +253,7 @@ impl Show<'_> {
 
     async fn hint(&self, write: &mut Write, text: &str) -> Result<(), StoreError> {
         let marker = hint_marker(self.trigger.comment_id);
-        let body = format!("{marker}\n{}: {text}", markdown::span(&self.trigger.author.login));
+        let body = publish::hint(self.trigger.comment_id, &self.trigger.author.login, text);
         self.want(write, &Wanted::Comment { pull: self.trigger.number, marker, body }).await
     }
 
@@ -285,10 +284,14 @@ async fn put_off(bridge: &Bridge, delivery: &Delivery, why: &str, now: Timestamp
     }
     let pause = (age / 4).clamp(SETTLING, SignedDuration::from_mins(10));
     tracing::warn!("comment {} cannot be decided yet: {why}", delivery.what.comment_id);
-    let mut write = bridge.store.begin_immediate().await?;
-    deliveries::postpone(&mut write, delivery.id, now + pause, why).await?;
-    write.commit().await?;
+    postpone(bridge, delivery, pause, why).await?;
     Ok(Handled::Later)
+}
+
+async fn postpone(bridge: &Bridge, delivery: &Delivery, pause: SignedDuration, why: &str) -> Result<(), StoreError> {
+    let mut write = bridge.store.begin_immediate().await?;
+    deliveries::postpone(&mut write, delivery.id, bridge.clock.now() + pause, why).await?;
+    write.commit().await
 }
 
 fn repo_name<'e>(enrolment: &'e Enrolment, trigger: &Trigger) -> &'e str {
@@ -296,6 +299,6 @@ fn repo_name<'e>(enrolment: &'e Enrolment, trigger: &Trigger) -> &'e str {
 }
 
 /// A decision in one line, for the journal.
-fn note<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn note<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -129,6 +129,21 @@ impl Error {
         matches!(self.kind, ErrorKind::NotFound | ErrorKind::Gone)
     }
 
+    /// Whether it says something about the forge or the way there, so that every other call would fail as well. A plain 500
+    /// is none: some things make the forge stumble each time they are asked for.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Unauthorised
+                | ErrorKind::RateLimited { .. }
+                | ErrorKind::Server { status: 502..=504 }
+                | ErrorKind::Timeout
+                | ErrorKind::Connect
+                | ErrorKind::Truncated
+        )
+    }
+
     /// Whether the forge would not tell us: the right to ask is missing, or the thing is hidden from us.
     #[must_use]
     pub fn is_withheld(&self) -> bool {

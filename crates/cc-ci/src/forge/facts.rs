@@ -4,7 +4,7 @@
 //! token that the forge does not know, is an error, so that nobody is refused for what is our own trouble. The race to
 //! know: a login may belong to somebody else by now, so every answer about a person is checked against his id.
 
-use super::model::{Membership, Permission, Person, Pull, Repo, RepoId, TimelineEntry};
+use super::model::{Membership, Permission, Person, Pull, Repo, RepoId, TimelineEntry, User};
 use super::{Client, Error, ErrorKind, model::Happened};
 use crate::bridge::facts::{CommentNow, Facts, HintHistory, LastPush, MayWriteKnown, PullFacts, Trigger};
 use crate::bridge::rights::{Account, Asked, OwnerKind, Rights};
@@ -18,6 +18,10 @@ pub struct Asking<'t> {
     pub signed_push: Option<bool>,
     /// The operator named the commenter.
     pub on_operators_list: bool,
+    /// The forge told that the comment was changed.
+    pub edited: bool,
+    /// A later comment of the pull request has been obeyed that asked to cancel.
+    pub cancelled_since: bool,
     /// What refused people were shown lately.
     pub hints: HintHistory,
 }
@@ -40,7 +44,7 @@ pub async fn gather_facts(client: &Client, asking: &Asking<'_>) -> Result<Facts,
         on_operators_list: asking.on_operators_list,
         ..Rights::default()
     };
-    let see = Look { client, repo, found: found.as_ref(), site_admin: own.is_admin };
+    let see = Look { client, repo, found: found.as_ref(), own: &own };
     let rights = see.rights(&trigger.author, known).await?;
     let pull = match pull {
         Some(pull) => Some(see.pull(&pull, trigger, &rights).await?),
@@ -48,12 +52,9 @@ pub async fn gather_facts(client: &Client, asking: &Asking<'_>) -> Result<Facts,
     };
     Ok(Facts {
         rights,
-        // A blocked person cannot comment, and no call tells this account of other people's blocks.
-        blocked: false,
-        // Neither family says over the API that an account is a bot; its own robots have negative ids.
-        is_bot: trigger.author.id < 0,
         pull,
-        comment: comment_now(client, trigger).await?,
+        comment: if asking.edited { CommentNow::Changed } else { comment_now(client, trigger).await? },
+        cancelled_since: asking.cancelled_since,
         hints: asking.hints,
     })
 }
@@ -69,7 +70,7 @@ pub async fn gather_rights(
     on_operators_list: bool,
 ) -> Result<Rights, Error> {
     let own = client.whoami().await?;
-    let see = Look { client, repo, found: None, site_admin: own.is_admin };
+    let see = Look { client, repo, found: None, own: &own };
     see.rights(person, Rights { on_operators_list, ..Rights::default() }).await
 }
 
@@ -78,7 +79,8 @@ struct Look<'c> {
     client: &'c Client,
     repo: RepoId,
     found: Option<&'c Repo>,
-    site_admin: bool,
+    /// Our own account.
+    own: &'c User,
 }
 
 impl Look<'_> {
@@ -86,6 +88,13 @@ impl Look<'_> {
     async fn rights(&self, person: &Person, known: Rights) -> Result<Rights, Error> {
         let mut rights = known;
         if person.id <= 0 || person.login.is_empty() {
+            return Ok(rights);
+        }
+        // Every account is told its own rights, team's and all, where others have to be asked for piece by piece.
+        if person.id == self.own.person.id
+            && let Some(own) = self.found.and_then(|repo| repo.rights)
+        {
+            rights.as_the_person = Asked::Answer(own.push);
             return Ok(rights);
         }
         rights.permission = match self.client.permission(self.repo, &person.login).await {
@@ -98,7 +107,7 @@ impl Look<'_> {
         if !matches!(rights.permission, Asked::Answer(permission) if permission >= Permission::Write) {
             (rights.owner, rights.code_team) = self.teams(person, rights.permission).await?;
         }
-        if self.site_admin {
+        if self.own.is_admin {
             rights.account = match told(self.client.user(&person.login).await)? {
                 Some(user) if user.person.id != person.id => Account::Unknown,
                 Some(user) if user.prohibit_login || !user.active => Account::Locked,

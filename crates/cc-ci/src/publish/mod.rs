@@ -11,6 +11,8 @@
 
 use jiff::SignedDuration;
 
+use crate::results::markdown;
+
 pub mod answers;
 pub mod backoff;
 pub mod compare;
@@ -38,4 +40,10 @@ pub fn pull_marker(repo_id: i64, pull: i64) -> String {
 #[must_use]
 pub fn hint_marker(comment_id: i64) -> String {
     format!("<!-- cc-ci:hint:{comment_id} -->")
+}
+
+/// The hint that answers a comment of this person. `text` is our own Markdown, the login is not.
+#[must_use]
+pub fn hint(comment_id: i64, login: &str, text: &str) -> String {
+    format!("{}\n{}: {text}", hint_marker(comment_id), markdown::span(login))
 }

@@ -2,12 +2,16 @@
 //!
 //! A comment's event is kept once, by repository, comment and action: the forge's own delivery ids change when a person
 //! repeats a delivery, so they prove nothing. Rows are never deleted, which is what makes a replay harmless for ever.
+//! Comments are decided in the order in which they were written, at least those of one pull request: the forge's ids rise.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::{Cells, StoreError, Write, word};
+
+/// For how long an undecided comment holds back later ones of its pull request.
+const HOLDS_BACK: SignedDuration = SignedDuration::from_mins(15);
 
 /// How the comment came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +40,8 @@ pub enum Action {
 pub struct NewDelivery {
     /// The repository's numeric id.
     pub repo_id: i64,
+    /// Number of its issue or pull request.
+    pub pull: i64,
     /// The comment's numeric id.
     pub comment_id: i64,
     /// What happened to it.
@@ -80,6 +86,8 @@ pub struct Delivery {
 pub enum Appended {
     /// It is new.
     New(i64),
+    /// The poll had found it, and it is yet undecided: from now on the row holds the signed delivery, which says more.
+    Signed(i64),
     /// It was here before, under this row id; nothing changed.
     Known(i64),
 }
@@ -90,8 +98,8 @@ pub enum Appended {
 /// If the database fails.
 pub async fn append(write: &mut Write, new: &NewDelivery) -> Result<Appended, StoreError> {
     let inserted: Option<i64> = sqlx::query_scalar(
-        "INSERT INTO deliveries (repo_id, comment_id, action, arrival, delivery, payload, received_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repo_id, comment_id, action) DO NOTHING RETURNING id",
+        "INSERT INTO deliveries (repo_id, pull, comment_id, action, arrival, delivery, payload, received_at) \
+         VALUES ($1, $8, $2, $3, $4, $5, $6, $7) ON CONFLICT (repo_id, comment_id, action) DO NOTHING RETURNING id",
     )
     .bind(new.repo_id)
     .bind(new.comment_id)
@@ -100,10 +108,16 @@ pub async fn append(write: &mut Write, new: &NewDelivery) -> Result<Appended, St
     .bind(&new.delivery)
     .bind(&new.payload)
     .bind(new.received.as_millisecond())
+    .bind(new.pull)
     .fetch_optional(&mut **write)
     .await?;
     if let Some(id) = inserted {
         return Ok(Appended::New(id));
+    }
+    if new.arrival == Arrival::Webhook
+        && let Some(id) = sign(write, new).await?
+    {
+        return Ok(Appended::Signed(id));
     }
     let known = sqlx::query_scalar("SELECT id FROM deliveries WHERE repo_id = $1 AND comment_id = $2 AND action = $3")
         .bind(new.repo_id)
@@ -114,17 +128,84 @@ pub async fn append(write: &mut Write, new: &NewDelivery) -> Result<Appended, St
     Ok(Appended::Known(known))
 }
 
-/// The oldest undecided deliveries that are due.
+/// Puts a signed delivery in the place of what the poll read, unless that has been decided.
+async fn sign(write: &mut Write, new: &NewDelivery) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "UPDATE deliveries SET arrival = 'webhook', delivery = $4, payload = $5, not_before = 0 WHERE repo_id = $1 \
+         AND comment_id = $2 AND action = $3 AND state = 'new' AND arrival = 'poll' RETURNING id",
+    )
+    .bind(new.repo_id)
+    .bind(new.comment_id)
+    .bind(word(&new.action))
+    .bind(&new.delivery)
+    .bind(&new.payload)
+    .fetch_optional(&mut **write)
+    .await?)
+}
+
+/// The undecided deliveries that are due, in the order in which the comments were written. One whose pull request has an
+/// earlier comment that has to wait is not due either; but a comment that cannot be decided for a quarter of an hour no
+/// longer holds back the others.
 ///
 /// # Errors
 /// If the database fails or a row cannot be read.
 pub async fn due(connection: &mut SqliteConnection, now: Timestamp, limit: i64) -> Result<Vec<Delivery>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM deliveries WHERE state = 'new' AND not_before <= $1 ORDER BY id LIMIT $2")
-        .bind(now.as_millisecond())
-        .bind(limit)
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM deliveries WHERE id IN (SELECT d.id FROM deliveries d WHERE d.state = 'new' AND \
+         d.not_before <= $1 AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 'new' AND e.repo_id = d.repo_id \
+         AND e.pull = d.pull AND e.comment_id < d.comment_id AND e.not_before > $1 AND e.received_at > $3) \
+         ORDER BY d.comment_id, d.id LIMIT $2) ORDER BY comment_id, id",
+    )
+    .bind(now.as_millisecond())
+    .bind(limit)
+    .bind((now - HOLDS_BACK).as_millisecond())
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(|row| read(&Cells { table: "deliveries", row })).collect()
+}
+
+/// When the next delivery that waits becomes due.
+///
+/// # Errors
+/// If the database fails.
+pub async fn next_due(connection: &mut SqliteConnection, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let millis: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(not_before) FROM deliveries WHERE state = 'new' AND not_before > $1")
+            .bind(now.as_millisecond())
+            .fetch_one(connection)
+            .await?;
+    Ok(millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()))
+}
+
+/// Whether the forge told that a comment was changed after it was written.
+///
+/// # Errors
+/// If the database fails.
+pub async fn was_edited(connection: &mut SqliteConnection, repo_id: i64, comment_id: i64) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE repo_id = $1 AND comment_id = $2 AND action = 'edited')",
+    )
+    .bind(repo_id)
+    .bind(comment_id)
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Opens again what was settled with this note since `since` in a repository. Gives how many there were.
+///
+/// # Errors
+/// If the database fails.
+pub async fn reopen(write: &mut Write, repo_id: i64, note: &str, since: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE deliveries SET state = 'new', not_before = 0, note = '' \
+         WHERE repo_id = $1 AND state = 'done' AND note = $2 AND received_at >= $3",
+    )
+    .bind(repo_id)
+    .bind(note)
+    .bind(since.as_millisecond())
+    .execute(&mut **write)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Marks a delivery as decided or as unreadable.
@@ -168,6 +249,7 @@ fn read(cells: &Cells<'_>) -> Result<Delivery, StoreError> {
         id: cells.int("id")?,
         what: NewDelivery {
             repo_id: cells.int("repo_id")?,
+            pull: cells.int("pull")?,
             comment_id: cells.int("comment_id")?,
             action: cells.word("action")?,
             arrival: cells.word("arrival")?,

@@ -257,17 +257,20 @@ pub async fn ask_to_cancel(write: &mut Write, number: i64, by: &str, now: Timest
     Ok(done.rows_affected() == 1)
 }
 
-/// The queued run with the same repository, commit and suite, if there is one.
+/// The queued run with the same repository, pull request, commit and suite, if there is one. Two pull requests with the
+/// same head are answered by runs of their own: either may be cancelled or get a newer commit without the other.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn queued_twin(connection: &mut SqliteConnection, of: &NewRun) -> Result<Option<i64>, StoreError> {
     Ok(sqlx::query_scalar(
-        "SELECT number FROM runs WHERE state = 'queued' AND repo_id = $1 AND commit_id = $2 AND suite = $3",
+        "SELECT number FROM runs WHERE state = 'queued' AND repo_id = $1 AND commit_id = $2 AND suite = $3 \
+         AND pull IS $4",
     )
     .bind(of.repo_id)
     .bind(&of.commit)
     .bind(&of.suite)
+    .bind(of.pull)
     .fetch_optional(connection)
     .await?)
 }

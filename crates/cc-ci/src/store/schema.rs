@@ -40,6 +40,11 @@ pub const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0004_pages.sql"),
         sample: include_str!("../../migrations/samples/0004.sql"),
     },
+    Step {
+        name: "0005_order",
+        sql: include_str!("../../migrations/0005_order.sql"),
+        sample: include_str!("../../migrations/samples/0005.sql"),
+    },
 ];
 
 /// The number of steps that the database has seen.

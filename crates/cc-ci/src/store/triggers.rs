@@ -125,6 +125,27 @@ pub async fn is_known(connection: &mut SqliteConnection, repo_id: i64, comment_i
     Ok(found.is_some())
 }
 
+/// Whether a comment later than this one cancelled what its pull request had waiting or running.
+///
+/// # Errors
+/// If the database fails.
+pub async fn cancelled_after(
+    connection: &mut SqliteConnection,
+    repo_id: i64,
+    pull: i64,
+    comment_id: i64,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM triggers WHERE repo_id = $1 AND pull = $2 AND decision = 'cancel' \
+         AND comment_id > $3)",
+    )
+    .bind(repo_id)
+    .bind(pull)
+    .bind(comment_id)
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Gives the verdict to all triggers of a run that have none yet.
 ///
 /// # Errors

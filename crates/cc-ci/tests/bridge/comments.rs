@@ -95,7 +95,7 @@ fn an_explanation_says_why_and_serialises() {
 }
 
 /// Texts made of the pieces that matter, so that chance finds their combinations.
-fn pieces() -> impl Strategy<Value = String> {
+pub(crate) fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "!testme",
         "!testme 0123456789ab",

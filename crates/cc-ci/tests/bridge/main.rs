@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod comments;
+mod echo;
 mod gate;
 mod model;
 mod publish;

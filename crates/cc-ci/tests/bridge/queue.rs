@@ -121,6 +121,25 @@ async fn a_run_goes_from_the_comment_to_its_verdict() {
 }
 
 #[tokio::test]
+async fn two_pull_requests_with_the_same_head_have_runs_of_their_own() {
+    let mut bench = Bench::new().await;
+    let (one, two) = (new_run(1, Some(4), &commit(1), 7), new_run(1, Some(5), &commit(1), 7));
+    bench.ask(&one, 501, at(0)).await;
+    assert_eq!(bench.ask(&two, 502, at(0)).await, Accepted::Queued { number: 2, superseded: vec![] });
+    let branch = NewRun { pull: None, ..one.clone() };
+    assert_eq!(bench.ask(&branch, 503, at(0)).await, Accepted::Queued { number: 3, superseded: vec![] });
+    assert_eq!(bench.ask(&branch, 504, at(0)).await, Accepted::Joined { number: 3 });
+    let first = bench.claim(at(1)).await;
+    assert_eq!(bench.claim_in(&ROOM, at(1)).await, Claim::Empty, "one run per commit and suite at a time");
+    let mut write = bench.store.begin_immediate().await.unwrap();
+    cancel_pull(&mut write, 1, 5, "anna", at(2)).await.unwrap();
+    write.commit().await.unwrap();
+    bench.judge(&first, Verdict::Green, at(3)).await;
+    assert_eq!(bench.verdicts(1).await, [Some(Verdict::Green)], "somebody else's !cancel does not matter");
+    assert_eq!(bench.verdicts(2).await, [Some(Verdict::Error)]);
+}
+
+#[tokio::test]
 async fn a_second_request_joins_what_waits_but_not_what_runs() {
     let mut bench = Bench::new().await;
     let run = new_run(1, Some(4), &commit(1), 7);

@@ -93,6 +93,7 @@ async fn a_database_of_a_newer_cc_ci_is_left_alone() {
 fn delivery(comment_id: i64) -> NewDelivery {
     NewDelivery {
         repo_id: 11,
+        pull: 4,
         comment_id,
         action: Action::Created,
         arrival: Arrival::Webhook,
@@ -120,6 +121,7 @@ async fn a_burst_of_two_thousand_is_journalled_once_each() {
         match one.await.unwrap().unwrap() {
             Appended::New(_) => new += 1,
             Appended::Known(_) => known += 1,
+            Appended::Signed(_) => panic!("nothing was polled"),
         }
     }
     assert_eq!((new, known), (2_000, 2_000));
@@ -235,4 +237,78 @@ async fn an_older_wish_never_replaces_a_newer_one() {
     outbox::settle(&mut write, &row, None, at(4)).await.unwrap();
     assert!(outbox::want(&mut write, 1, "a/b", &pending, version(6, 0, 2), at(5)).await.unwrap());
     assert_eq!(outbox::get(&mut write, &target).await.unwrap().unwrap().state, OutboxState::Settled);
+}
+
+#[tokio::test]
+async fn comments_of_a_pull_request_are_due_in_their_order() {
+    let store = Store::in_memory().await.unwrap();
+    let mut write = store.begin_immediate().await.unwrap();
+    // Deliveries may overtake each other on their way.
+    for (comment_id, pull) in [(12, 4), (10, 4), (11, 5)] {
+        deliveries::append(&mut write, &NewDelivery { pull, ..delivery(comment_id) }).await.unwrap();
+    }
+    write.commit().await.unwrap();
+    let due = async |seconds| -> Vec<i64> {
+        let due = deliveries::due(&mut store.read().await.unwrap(), at(seconds), 10).await.unwrap();
+        due.iter().map(|delivery| delivery.what.comment_id).collect()
+    };
+    assert_eq!(due(0).await, [10, 11, 12]);
+    let mut write = store.begin_immediate().await.unwrap();
+    let first = deliveries::due(&mut write, at(0), 1).await.unwrap().remove(0);
+    deliveries::postpone(&mut write, first.id, at(5), "the head settles").await.unwrap();
+    write.commit().await.unwrap();
+    assert_eq!(due(1).await, [11], "12 must not overtake 10, which waits");
+    assert_eq!(deliveries::next_due(&mut store.read().await.unwrap(), at(1)).await.unwrap(), Some(at(5)));
+    assert_eq!(due(5).await, [10, 11, 12]);
+    let mut write = store.begin_immediate().await.unwrap();
+    deliveries::postpone(&mut write, first.id, at(9_999), "it cannot be decided").await.unwrap();
+    write.commit().await.unwrap();
+    assert_eq!((due(899).await, due(900).await), (vec![11], vec![11, 12]), "but not for ever");
+}
+
+#[tokio::test]
+async fn a_delivery_takes_the_place_of_what_the_poll_found_until_that_is_decided() {
+    let store = Store::in_memory().await.unwrap();
+    let polled = NewDelivery { arrival: Arrival::Poll, payload: "polled".into(), received: at(0), ..delivery(1) };
+    let signed = NewDelivery { payload: "signed".into(), received: at(1), ..delivery(1) };
+    let mut write = store.begin_immediate().await.unwrap();
+    assert_eq!(deliveries::append(&mut write, &polled).await.unwrap(), Appended::New(1));
+    deliveries::postpone(&mut write, 1, at(60), "waits for the delivery").await.unwrap();
+    assert_eq!(deliveries::append(&mut write, &signed).await.unwrap(), Appended::Signed(1));
+    let due = deliveries::due(&mut write, at(2), 9).await.unwrap();
+    let what = &due[0].what;
+    assert_eq!((what.arrival, what.payload.as_str(), what.received), (Arrival::Webhook, "signed", at(0)));
+    assert_eq!(deliveries::append(&mut write, &signed).await.unwrap(), Appended::Known(1));
+    assert_eq!(deliveries::append(&mut write, &polled).await.unwrap(), Appended::Known(1), "never the other way round");
+    assert_eq!(deliveries::due(&mut write, at(2), 9).await.unwrap()[0].what.payload, "signed");
+    let late = NewDelivery { comment_id: 2, ..polled };
+    assert_eq!(deliveries::append(&mut write, &late).await.unwrap(), Appended::New(2));
+    deliveries::settle(&mut write, 2, deliveries::DeliveryState::Done, "").await.unwrap();
+    assert_eq!(deliveries::append(&mut write, &delivery(2)).await.unwrap(), Appended::Known(2), "decided is decided");
+}
+
+#[tokio::test]
+async fn what_was_passed_over_for_one_reason_is_opened_again() {
+    let store = Store::in_memory().await.unwrap();
+    let mut write = store.begin_immediate().await.unwrap();
+    let note = "\"other_repository\"";
+    for (id, repo_id, why) in [(1, 11, note), (2, 11, "\"no_command\""), (3, 12, note), (4, 11, note)] {
+        let received = at(if id == 4 { -100 } else { 0 });
+        deliveries::append(&mut write, &NewDelivery { repo_id, received, ..delivery(id) }).await.unwrap();
+        deliveries::settle(&mut write, id, deliveries::DeliveryState::Done, why).await.unwrap();
+    }
+    assert_eq!(deliveries::reopen(&mut write, 11, note, at(-50)).await.unwrap(), 1);
+    let due = deliveries::due(&mut write, at(1), 9).await.unwrap();
+    assert_eq!(due.iter().map(|delivery| delivery.what.comment_id).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn an_edit_that_the_forge_told_of_is_known() {
+    let store = Store::in_memory().await.unwrap();
+    let mut write = store.begin_immediate().await.unwrap();
+    deliveries::append(&mut write, &delivery(1)).await.unwrap();
+    assert!(!deliveries::was_edited(&mut write, 11, 1).await.unwrap());
+    deliveries::append(&mut write, &NewDelivery { action: Action::Edited, ..delivery(1) }).await.unwrap();
+    assert!(deliveries::was_edited(&mut write, 11, 1).await.unwrap());
+    assert!(!deliveries::was_edited(&mut write, 12, 1).await.unwrap());
 }

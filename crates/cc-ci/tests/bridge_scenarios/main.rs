@@ -6,8 +6,10 @@
 mod common;
 
 mod answers;
+mod comments;
 mod crashes;
 mod order;
 mod real;
 mod scripted;
+mod served;
 mod world;

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) swarm: Swarm,
     dir: tempfile::TempDir,
     listen: String,
+    /// More lines of the section `[forge]`.
+    pub(crate) forge: String,
     more: String,
     server: Option<App<Scripted>>,
 }
@@ -64,6 +66,7 @@ impl World {
             swarm: Swarm::default(),
             dir,
             listen: format!("127.{}.{}.{}:0", process % 250 + 1, story / 250 + 1, story % 250 + 1),
+            forge: String::new(),
             more: more.to_owned(),
             server: None,
         };
@@ -98,10 +101,11 @@ impl World {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let text = format!(
             "[forge]\nurl = {:?}\ntoken_file = {:?}\nwebhook_secret_files = [{:?}]\nrepositories = [{REPO:?}]\n\
-             poll_every = \"1h\"\n[server]\nlisten = {:?}\ngrace = \"0s\"\n[runs]\ndir = {:?}\ndisk_floor_mb = 0\n{}",
+             poll_every = \"1h\"\n{}[server]\nlisten = {:?}\ngrace = \"0s\"\n[runs]\ndir = {:?}\ndisk_floor_mb = 0\n{}",
             self.sim.url(),
             at("token"),
             at("secret"),
+            self.forge,
             self.listen,
             at("state"),
             self.more,
@@ -175,16 +179,38 @@ impl World {
         let _ = tokio::time::timeout(Duration::from_secs(2), steps()).await;
     }
 
-    /// Waits until every delivery that was sent has been decided.
-    pub(crate) async fn decided(&self) {
-        self.sim.settle().await;
+    /// What the webhooks are signed with.
+    pub(crate) fn secret(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("secret")).unwrap()
+    }
+
+    /// How many deliveries are undecided.
+    pub(crate) async fn undecided(&self) -> i64 {
+        deliveries::backlog(&mut self.store().read().await.unwrap()).await.unwrap()
+    }
+
+    /// Waits until so many deliveries are undecided.
+    pub(crate) async fn until_undecided(&self, count: i64) {
         let mut news = self.app().bridge().news.listen();
         let waiting = async {
-            while deliveries::backlog(&mut self.store().read().await.unwrap()).await.unwrap() > 0 {
+            while self.undecided().await != count {
                 news.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(BOUND, waiting).await.expect("all deliveries are decided");
+        tokio::time::timeout(BOUND, waiting).await.expect("deliveries come, or are decided");
+    }
+
+    /// Waits until the reconciler of this name has done this many passes more.
+    pub(crate) async fn passes(&self, name: &str, count: u64) {
+        let done = || self.app().board().all().get(name).map_or(0, |status| status.passes);
+        let before = done();
+        self.until(&format!("{count} passes of {name}"), || done() >= before + count).await;
+    }
+
+    /// Waits until every delivery that was sent has been decided.
+    pub(crate) async fn decided(&self) {
+        self.sim.settle().await;
+        self.until_undecided(0).await;
     }
 
     /// Waits until the newest status of a commit is `state`.

@@ -42,7 +42,9 @@ async fn polled(client: &Client, repo: &Repo, number: i64, comment: i64) -> Trig
 
 async fn facts(client: &Client, trigger: &Trigger) -> Facts {
     let hints = HintHistory::default();
-    gather_facts(client, &Asking { trigger, signed_push: None, on_operators_list: false, hints }).await.unwrap()
+    let asking =
+        Asking { trigger, signed_push: None, on_operators_list: false, edited: false, cancelled_since: false, hints };
+    gather_facts(client, &asking).await.unwrap()
 }
 
 pub(crate) async fn who_may_write(stage: &Stage<'_>) {
@@ -151,7 +153,7 @@ pub(crate) async fn the_gate_gets_its_facts(stage: &Stage<'_>) {
     let trigger = polled(&client, &repo, number, by_maintainer).await;
     let seen = facts(&client, &trigger).await;
     assert_eq!(seen.rights.may_write(), MayWrite::Yes(Source::Team));
-    assert_eq!((seen.comment, seen.is_bot, seen.blocked), (CommentNow::Unchanged, false, false));
+    assert_eq!(seen.comment, CommentNow::Unchanged);
     let pull = seen.pull.clone().unwrap();
     assert_eq!((pull.live_head.as_str(), pull.pull_ref.as_deref()), (sha.as_str(), Some(sha.as_str())));
     assert_eq!(pull.author_may_write, MayWriteKnown::NoOrUnknown);
