@@ -73,6 +73,9 @@ pub enum Fault {
         /// Only requests of this login.
         #[serde(default)]
         actor: Option<String>,
+        /// Only requests whose body contains this text.
+        #[serde(default)]
+        body: Option<String>,
         /// Let this many matching requests through first.
         #[serde(default)]
         skip: u32,
@@ -104,7 +107,16 @@ impl Fault {
     #[must_use]
     pub fn request(method: &str, path: &str, times: u32, fault: ApiFault) -> Self {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Self::Request { method: some(method), path: some(path), actor: None, skip: 0, times, fault }
+        Self::Request { method: some(method), path: some(path), actor: None, body: None, skip: 0, times, fault }
+    }
+
+    /// The same fault, on requests only whose body contains this text. A fault on deliveries stays as it is.
+    #[must_use]
+    pub fn saying(mut self, text: &str) -> Self {
+        if let Self::Request { body, .. } = &mut self {
+            *body = Some(text.to_owned());
+        }
+        self
     }
 
     /// A fault on the next `times` deliveries of any kind.
@@ -122,13 +134,20 @@ pub(crate) struct Faults {
 
 impl Faults {
     /// Takes the fault for a request, if any.
-    pub(crate) fn take_request(&mut self, verb: &str, url_path: &str, login: Option<&str>) -> Option<ApiFault> {
+    pub(crate) fn take_request(
+        &mut self,
+        verb: &str,
+        url_path: &str,
+        login: Option<&str>,
+        sent: &str,
+    ) -> Option<ApiFault> {
         let mut taken = None;
         for waiting in &mut self.waiting {
-            let Fault::Request { method, path, actor, skip, times, fault } = waiting else { continue };
+            let Fault::Request { method, path, actor, body, skip, times, fault } = waiting else { continue };
             let hit = method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(verb))
                 && path.as_deref().is_none_or(|p| url_path.contains(p))
-                && actor.as_deref().is_none_or(|a| login == Some(a));
+                && actor.as_deref().is_none_or(|a| login == Some(a))
+                && body.as_deref().is_none_or(|b| sent.contains(b));
             if !hit || *times == 0 {
                 continue;
             }
@@ -175,11 +194,11 @@ mod tests {
         let mut faults = Faults::default();
         let fault = ApiFault::Status { code: 502, retry_after: None };
         faults.waiting.push(Fault::request("POST", "/comments", 2, fault.clone()));
-        assert_eq!(faults.take_request("GET", "/api/v1/x/comments", None), None);
-        assert_eq!(faults.take_request("POST", "/api/v1/x/statuses", None), None);
-        assert_eq!(faults.take_request("POST", "/api/v1/x/comments", None), Some(fault.clone()));
-        assert_eq!(faults.take_request("POST", "/api/v1/x/comments", None), Some(fault));
-        assert_eq!(faults.take_request("POST", "/api/v1/x/comments", None), None);
+        assert_eq!(faults.take_request("GET", "/api/v1/x/comments", None, ""), None);
+        assert_eq!(faults.take_request("POST", "/api/v1/x/statuses", None, ""), None);
+        assert_eq!(faults.take_request("POST", "/api/v1/x/comments", None, ""), Some(fault.clone()));
+        assert_eq!(faults.take_request("POST", "/api/v1/x/comments", None, ""), Some(fault));
+        assert_eq!(faults.take_request("POST", "/api/v1/x/comments", None, ""), None);
         assert!(faults.waiting.is_empty());
     }
 
@@ -187,8 +206,17 @@ mod tests {
     fn skip_counts_matches_only() {
         let text = r#"{"on":"request","path":"/a","actor":"bot","skip":1,"fault":{"kind":"truncate"}}"#;
         let mut faults = Faults { waiting: vec![serde_json::from_str(text).unwrap()] };
-        assert_eq!(faults.take_request("GET", "/a", Some("alice")), None);
-        assert_eq!(faults.take_request("GET", "/a", Some("bot")), None);
-        assert_eq!(faults.take_request("GET", "/a", Some("bot")), Some(ApiFault::Truncate));
+        assert_eq!(faults.take_request("GET", "/a", Some("alice"), ""), None);
+        assert_eq!(faults.take_request("GET", "/a", Some("bot"), ""), None);
+        assert_eq!(faults.take_request("GET", "/a", Some("bot"), ""), Some(ApiFault::Truncate));
+    }
+
+    #[test]
+    fn a_fault_may_wait_for_what_is_said() {
+        let mut faults = Faults::default();
+        faults.waiting.push(Fault::request("POST", "/statuses/", 1, ApiFault::Truncate).saying("\"success\""));
+        assert_eq!(faults.take_request("POST", "/statuses/x", None, r#"{"state":"pending"}"#), None);
+        let taken = faults.take_request("POST", "/statuses/x", None, r#"{"state":"success"}"#);
+        assert_eq!(taken, Some(ApiFault::Truncate));
     }
 }

@@ -162,8 +162,8 @@ fn log(shared: &Shared, asked: &Asked) -> (usize, Option<ApiFault>) {
     let actor = authenticate(world, &asked.headers, &asked.query).ok();
     let actor = actor.and_then(|a| sudo(world, a, &asked.headers, &asked.query).ok());
     let actor = actor.and_then(|a| a.user).map(|id| world.login(id));
-    let fault = world.faults.take_request(&asked.method, &asked.raw_path, actor.as_deref());
-    let shown = &asked.body[..asked.body.len().min(LOGGED_BODY)];
+    let shown = String::from_utf8_lossy(&asked.body[..asked.body.len().min(LOGGED_BODY)]).into_owned();
+    let fault = world.faults.take_request(&asked.method, &asked.raw_path, actor.as_deref(), &shown);
     let at = world.now();
     world.requests.push(Logged {
         at,
@@ -171,7 +171,7 @@ fn log(shared: &Shared, asked: &Asked) -> (usize, Option<ApiFault>) {
         path: asked.raw_path.clone(),
         query: asked.raw_query.clone(),
         actor,
-        body: String::from_utf8_lossy(shown).into_owned(),
+        body: shown,
         status: None,
         fault: fault.as_ref().map(|f| format!("{f:?}")),
     });
