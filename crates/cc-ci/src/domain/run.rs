@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RunId, Stage, StageResult, Verdict};
+use super::{RunId, Stage, StageResult, Verdict, level, verdict};
 
 /// Version of the results.json format. Raised when a reader would have to change.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -78,6 +78,45 @@ pub struct Run {
 }
 
 impl Run {
+    /// The record of a run of which nothing is known but how its stages ended, and nothing is left; verdict and level are
+    /// what these stages make. For runs that end before the harness has anything to tell.
+    #[must_use]
+    pub fn of_stages(
+        run: RunId,
+        recipe: RecipeInfo,
+        started: Timestamp,
+        duration_ms: u64,
+        stages: Vec<StageResult>,
+    ) -> Self {
+        Self {
+            schema: SCHEMA_VERSION,
+            run,
+            recipe,
+            base: None,
+            suite: None,
+            started,
+            duration_ms,
+            verdict: verdict(&stages, &Stage::ALL, true, true),
+            level: level(&stages),
+            requested: Stage::ALL.to_vec(),
+            stages,
+            clean_teardown: true,
+            teardown: Teardown::default(),
+            no_secret_leak: true,
+            secret_scan: SecretScan::default(),
+            policy: Vec::new(),
+            images: Vec::new(),
+            flaky: false,
+            parallel_lanes: false,
+            engine: None,
+            host: HostLoad::default(),
+            tools: Vec::new(),
+            screenshot: None,
+            files: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// True if the apps were left deployed on purpose (`--keep`): then nothing was looked for.
     #[must_use]
     pub fn was_kept(&self) -> bool {

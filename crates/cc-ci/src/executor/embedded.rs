@@ -14,10 +14,7 @@ use url::Url;
 use super::{Executor, HostRoom, Order};
 use crate::clock;
 use crate::config::Config;
-use crate::domain::{
-    HostLoad, Reason, ReasonCode, RecipeInfo, Run, RunId, SCHEMA_VERSION, SecretScan, Stage, StageResult, StageStatus,
-    Teardown, verdict,
-};
+use crate::domain::{Reason, ReasonCode, RecipeInfo, Run, RunId, Stage, StageResult, StageStatus};
 use crate::git::{GitError, Source};
 use crate::harness::{self, Host, PrepareError, Prepared, Reporter, Request};
 use crate::results;
@@ -151,39 +148,15 @@ impl Embedded {
             install.skip = None;
             install.reason = Some(reason);
         }
-        let run = Run {
-            schema: SCHEMA_VERSION,
-            run: order.run_id.clone(),
-            recipe: RecipeInfo {
-                name: what.recipe.clone(),
-                source: self.forge.join(&what.repo_name).map(String::from).unwrap_or_default(),
-                reference: None,
-                commit: what.commit.clone(),
-                version: None,
-            },
-            base: None,
-            suite: None,
-            started,
-            duration_ms: stages[0].duration_ms.unwrap_or(0),
-            verdict: verdict(&stages, &Stage::ALL, true, true),
-            level: 0,
-            requested: Stage::ALL.to_vec(),
-            stages,
-            clean_teardown: true,
-            teardown: Teardown::default(),
-            no_secret_leak: true,
-            secret_scan: SecretScan::default(),
-            policy: Vec::new(),
-            images: Vec::new(),
-            flaky: false,
-            parallel_lanes: false,
-            engine: None,
-            host: HostLoad::default(),
-            tools: Vec::new(),
-            screenshot: None,
-            files: Vec::new(),
-            warnings: Vec::new(),
+        let duration_ms = stages.first().and_then(|install| install.duration_ms).unwrap_or(0);
+        let recipe = RecipeInfo {
+            name: what.recipe.clone(),
+            source: self.forge.join(&what.repo_name).map(String::from).unwrap_or_default(),
+            reference: None,
+            commit: what.commit.clone(),
+            version: None,
         };
+        let run = Run::of_stages(order.run_id.clone(), recipe, started, duration_ms, stages);
         let dir = self.state.run_dir(&order.run_id);
         std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         results::write_all(&run, &dir).map_err(|error| error.to_string())?;
@@ -270,7 +243,7 @@ fn memory_available() -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Verdict;
+    use crate::domain::{Verdict, verdict};
 
     #[test]
     fn a_record_of_a_refusal_is_red() {

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use cc_ci::domain::{
-    HostLoad, Reason, ReasonCode, RecipeInfo, Run, RunId, SecretScan, Stage, StageResult, StageStatus, Teardown,
-    Verdict,
-};
+use cc_ci::domain::{Reason, ReasonCode, RecipeInfo, Run, RunId, Stage, StageResult, StageStatus, Verdict};
 use cc_ci::publish::forge::{Failure, Forge, ForgeError, Repository, SeenComment, SeenStatus, Status};
 use cc_ci::publish::refresh::{PullView, Render};
 use cc_ci::queue::choose::Room;
@@ -96,39 +93,15 @@ pub(crate) fn record(run_id: &RunId, verdict: Verdict, reason: Option<ReasonCode
         Verdict::Pending | Verdict::Error => StageStatus::Inconclusive,
     };
     install.reason = reason.map(|code| Reason::new(code, "as the test wants it"));
-    Run {
-        schema: 1,
-        run: run_id.clone(),
-        recipe: RecipeInfo {
-            name: "recipe".into(),
-            source: "https://forge.test/coop-cloud/recipe".into(),
-            reference: None,
-            commit: commit(1),
-            version: None,
-        },
-        base: None,
-        suite: None,
-        started: at(0),
-        duration_ms: 1_000,
-        verdict,
-        level: u8::from(verdict == Verdict::Green) * 5,
-        requested: Stage::ALL.to_vec(),
-        stages: vec![install],
-        clean_teardown: true,
-        teardown: Teardown::default(),
-        no_secret_leak: true,
-        secret_scan: SecretScan::default(),
-        policy: Vec::new(),
-        images: Vec::new(),
-        flaky: false,
-        parallel_lanes: false,
-        engine: None,
-        host: HostLoad::default(),
-        tools: Vec::new(),
-        screenshot: None,
-        files: Vec::new(),
-        warnings: Vec::new(),
-    }
+    let recipe = RecipeInfo {
+        name: "recipe".into(),
+        source: "https://forge.test/coop-cloud/recipe".into(),
+        reference: None,
+        commit: commit(1),
+        version: None,
+    };
+    let level = u8::from(verdict == Verdict::Green) * 5;
+    Run { verdict, level, ..Run::of_stages(run_id.clone(), recipe, at(0), 1_000, vec![install]) }
 }
 
 /// One line per run, newest first.

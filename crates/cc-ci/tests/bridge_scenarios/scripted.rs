@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cc_ci::domain::{
-    HostLoad, Reason, ReasonCode, RecipeInfo, Run, RunId, SecretScan, Stage, StageResult, StageStatus, Teardown,
-    TestCase, TestKind, TestStatus, level, verdict,
+    Reason, ReasonCode, RecipeInfo, Run, RunId, Stage, StageResult, StageStatus, TestCase, TestKind, TestStatus,
 };
 use cc_ci::executor::{Executor, HostRoom, Order};
 use cc_ci::harness::{Event, Reporter};
@@ -163,37 +162,12 @@ impl Executor for Scripted {
 }
 
 fn record(order: &Order, stages: Vec<StageResult>) -> Run {
-    Run {
-        schema: 1,
-        run: order.run_id.clone(),
-        recipe: RecipeInfo {
-            name: order.run.what.recipe.clone(),
-            source: "https://forge.test/recipes/app".into(),
-            reference: None,
-            commit: order.run.what.commit.clone(),
-            version: Some("1.1.0+2.0".into()),
-        },
-        base: None,
-        suite: None,
-        started: cc_ci::clock::now(),
-        duration_ms: 1_000,
-        verdict: verdict(&stages, &Stage::ALL, true, true),
-        level: level(&stages),
-        requested: Stage::ALL.to_vec(),
-        stages,
-        clean_teardown: true,
-        teardown: Teardown::default(),
-        no_secret_leak: true,
-        secret_scan: SecretScan::default(),
-        policy: Vec::new(),
-        images: Vec::new(),
-        flaky: false,
-        parallel_lanes: false,
-        engine: None,
-        host: HostLoad::default(),
-        tools: Vec::new(),
-        screenshot: None,
-        files: Vec::new(),
-        warnings: Vec::new(),
-    }
+    let recipe = RecipeInfo {
+        name: order.run.what.recipe.clone(),
+        source: "https://forge.test/recipes/app".into(),
+        reference: None,
+        commit: order.run.what.commit.clone(),
+        version: Some("1.1.0+2.0".into()),
+    };
+    Run::of_stages(order.run_id.clone(), recipe, cc_ci::clock::now(), 1_000, stages)
 }
