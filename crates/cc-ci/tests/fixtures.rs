@@ -236,6 +236,13 @@ fixtures! {
         evidence: &["custom/01-greeting.hurl", "expected: contains string <Welcome to version 3>", "version 2"],
         ..red("custom", "test-failed", 4, ["pass", "pass", "pass", "pass", "fail"])
     };
+    suite_overlay: Case {
+        name: "suite-overlay",
+        args: SUITE,
+        wrong: Some(("install", "suite-invalid", "test")),
+        evidence: &["compose.ccci.yml:1: error C004"],
+        ..red("install", "suite-invalid", 0, NOTHING)
+    };
     no_node_fits: Case {
         name: "no-node-fits",
         evidence: &["no suitable node (scheduling constraints not satisfied on 1 node)"],

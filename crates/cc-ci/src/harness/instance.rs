@@ -650,12 +650,15 @@ pub fn operator_env(stack: &StackName, profile: &Profile) -> Env {
     env
 }
 
+/// The suite's overlay, as findings name it.
+const OVERLAY: &str = "compose.ccci.yml";
+
 /// The suite's overlay, if it has one.
 #[must_use]
 pub fn overlays(suite: Option<&Suite>) -> Vec<Overlay> {
     suite
         .and_then(|suite| suite.overlay.clone())
-        .map(|text| Overlay { name: "compose.ccci.yml".to_owned(), text })
+        .map(|text| Overlay { name: OVERLAY.to_owned(), text })
         .into_iter()
         .collect()
 }
@@ -718,18 +721,21 @@ pub fn plan(
     Ok(plan)
 }
 
-/// A refusal as a reason: what the recipe does wrong, or what the policy does not allow.
+/// A refusal as a reason: what the recipe does wrong, or what the policy does not allow. If nothing is wrong but in the
+/// overlay of the suite, it is the suite's.
 #[must_use]
 pub fn refused(refusal: &Refusal) -> Reason {
     let lines: Vec<String> = refusal.errors().map(|finding| format!("{finding}")).collect();
     let policy = refusal.errors().any(|finding| finding.code.starts_with('P'));
     let secret = refusal.errors().any(|finding| finding.code.starts_with('S'));
-    let code = match (policy, secret) {
-        (true, _) => ReasonCode::PolicyRefused,
-        (false, true) => ReasonCode::SecretMissing,
-        (false, false) => ReasonCode::InvalidRecipe,
-    };
     let first = refusal.errors().next();
+    let of_suite = first.is_some() && refusal.errors().all(|finding| finding.file == OVERLAY);
+    let code = match (of_suite, policy, secret) {
+        (true, ..) => ReasonCode::SuiteInvalid,
+        (false, true, _) => ReasonCode::PolicyRefused,
+        (false, false, true) => ReasonCode::SecretMissing,
+        (false, false, false) => ReasonCode::InvalidRecipe,
+    };
     let mut reason =
         Reason::new(code, first.map_or_else(|| refusal.to_string(), |finding| finding.message.clone())).evidence(lines);
     if let Some(finding) = first.filter(|finding| !finding.remedy.is_empty()) {
