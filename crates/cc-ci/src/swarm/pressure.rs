@@ -159,7 +159,7 @@ fn load_of<'a>(samples: impl Iterator<Item = &'a Sample> + Clone) -> HostLoad {
         |pick: fn(&Sample) -> Option<Stall>| samples.clone().filter_map(pick).map(|s| s.avg10).fold(0.0, f64::max);
     let figure = |pick: fn(&Sample) -> Option<Stall>| {
         let (a, b) = (pick(first)?, pick(last)?);
-        Some(Pressure { mean: mean(a, b, first, last), max: worst(pick) })
+        Some(pressure(mean(a, b, first, last), worst(pick)))
     };
     HostLoad {
         cpu: figure(|s| s.cpu),
@@ -181,7 +181,12 @@ fn mean_over(
     last: &Sample,
 ) -> Option<Pressure> {
     let (figure, a, b) = (figure?, a?, b?);
-    Some(Pressure { mean: mean(a, b, first, last), max: figure.max.max(worst) })
+    Some(pressure(mean(a, b, first, last), figure.max.max(worst)))
+}
+
+/// The ten-second shares are sampled and lag behind; some ten seconds were at least as bad as the mean.
+fn pressure(mean: f64, worst: f64) -> Pressure {
+    Pressure { mean, max: worst.max(mean) }
 }
 
 /// Share of time between two samples, from the totals; the ten-second share while there is only one.
@@ -250,5 +255,16 @@ mod tests {
         let recent = sampler.recent(Duration::from_secs(1));
         assert_eq!(recent.io, Some(Pressure { mean: 20.0, max: 20.0 }));
         assert_eq!(recent.memory_available_min, 50);
+    }
+
+    #[test]
+    fn the_worst_is_never_less_than_the_mean() {
+        let start = Instant::now();
+        let samples = Mutex::new(Samples::default());
+        take(&samples, sample(start, 1.0, 0, 0.0, 0));
+        take(&samples, sample(start + Duration::from_secs(2), 7.0, 1_000_000, 0.0, 0));
+        let sampler = Sampler { samples: Arc::new(samples), stop: CancellationToken::new() };
+        assert_eq!(sampler.load().cpu, Some(Pressure { mean: 50.0, max: 50.0 }));
+        assert_eq!(sampler.recent(Duration::from_secs(60)).cpu, Some(Pressure { mean: 50.0, max: 50.0 }));
     }
 }
