@@ -2,7 +2,8 @@
 //!
 //! A child starts with an empty environment, its own process group, and an empty standard input unless one is given.
 //! It ends in one of four ways ([`Status`]); whichever it is, and also when the future is dropped, its whole group is
-//! ended before control returns. It must never hand the caller's environment on: what a program needs is named with
+//! ended before control returns. If we are killed, the kernel ends the program with us (`setpriv --pdeathsig`, where that
+//! is installed), so that nothing goes on deploying or writing behind the back of the next start. It must never hand the caller's environment on: what a program needs is named with
 //! [`Command::env`] or [`Command::inherit`].
 //!
 //! The one race: a group id may only be signalled while its leader has not been reaped, or while a member is known to
@@ -14,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -371,7 +373,10 @@ impl Command {
 
     #[expect(clippy::disallowed_methods, reason = "the wrapper that everything else uses")]
     fn spawn(&self) -> Result<Child, ProcessError> {
-        let mut command = tokio::process::Command::new(&self.program);
+        let mut command = match bound_to_us(&self.program, self.env.get("PATH".as_ref() as &std::ffi::OsStr)) {
+            Some(bound) => bound,
+            None => tokio::process::Command::new(&self.program),
+        };
         command.args(&self.args).env_clear().envs(&self.env).process_group(0).kill_on_drop(true);
         command.stdin(if self.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -392,6 +397,30 @@ impl Command {
         })
     }
 }
+
+/// A command that runs `program` so that it dies with the thread that starts it, and so with this process: the threads of
+/// a runtime end with it. None if there is no `setpriv`, or the program is not there, which its own start tells best.
+#[expect(clippy::disallowed_methods, reason = "the wrapper that everything else uses")]
+fn bound_to_us(program: &OsString, path: Option<&OsString>) -> Option<tokio::process::Command> {
+    static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
+    // By its real name: that of busybox does not know the option.
+    let find = || {
+        let found = look_up("setpriv", USUAL_FOLDERS.map(Path::new))?;
+        found.canonicalize().ok().filter(|real| real.ends_with("setpriv"))
+    };
+    let setpriv = SETPRIV.get_or_init(find).as_ref()?;
+    let usual = || USUAL_FOLDERS.map(PathBuf::from).to_vec();
+    let folders = path.map_or_else(usual, |path| std::env::split_paths(path).collect());
+    // An absolute path stays what it is when it is put behind a folder; others with a slash depend on the child's folder.
+    let name = program.to_str().filter(|name| name.starts_with('/') || !name.contains('/'))?;
+    let program = look_up(name, folders.iter().map(PathBuf::as_path))?;
+    let mut command = tokio::process::Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    Some(command)
+}
+
+/// Where programs are if nobody says otherwise.
+const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 
 impl fmt::Debug for Command {
     /// Shows names of variables, never their values or what goes to standard input.
@@ -554,6 +583,22 @@ mod tests {
         assert_eq!(output.stdout.text(), "ONLY=this\n");
         let output = Command::new("/usr/bin/env").inherit("PATH").inherit("CC_CI_NOT_SET").run_ok().await.unwrap();
         assert!(output.stdout.text().starts_with("PATH=") && output.stdout.text().lines().count() == 1);
+    }
+
+    /// A thread stands for the process here: it is what the kernel watches.
+    #[test]
+    fn a_child_dies_with_whoever_started_it() {
+        let started = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let child = runtime.block_on(async { sh("sleep 30; exit 3").spawn().unwrap() });
+            let id = child.id().unwrap();
+            // Neither awaited nor dropped, as in a crash.
+            std::mem::forget(child);
+            id
+        });
+        let id = Pid::from_raw(i32::try_from(started.join().unwrap()).unwrap());
+        let ended = rustix::process::waitpid(id, rustix::process::WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(ended.1.terminating_signal(), Some(Signal::KILL.as_raw()));
     }
 
     #[tokio::test]

@@ -176,7 +176,6 @@ impl<E: Executor> App<E> {
         let [stop_work, halt_runs, stop_edges, stop_pages] = std::array::from_fn(|_| CancellationToken::new());
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let worker = Worker::new(bridge.clone(), Arc::new(executor), &host, stop_work.clone(), halt_runs.clone());
-        bridge.config.state().sweep_work();
         // Leases of an earlier life end, and what it left is removed, before anything new is claimed.
         recover(&bridge, &worker).await?;
 
@@ -380,6 +379,14 @@ async fn recover<E: Executor>(bridge: &Bridge, worker: &Worker<E>) -> Result<(),
     drop(connection);
     let now = bridge.clock.now();
     let actions = recover::plan(&rows, &stacks, &worker.holders(), &[], &bridge.config.queue(), now);
+    let state = bridge.config.state();
+    // What a killed attempt has on the disk beside its evidence; a lock that is held is left alone.
+    state.sweep_work();
+    for lease in rows.iter().filter_map(|row| row.lease.as_ref()) {
+        if actions.iter().any(|action| action.ends_lease(&lease.token)) {
+            state.forget(&lease.run_id);
+        }
+    }
     if actions.is_empty() {
         return Ok(());
     }

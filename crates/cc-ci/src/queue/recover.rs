@@ -76,6 +76,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it takes this lease from whoever held it.
+    #[must_use]
+    pub fn ends_lease(&self, of: &str) -> bool {
+        match self {
+            Action::Requeue { token, .. } | Action::End { token, .. } => token == of,
+            Action::Reap(_) | Action::Republish { .. } => false,
+        }
+    }
+}
+
 /// What to do. `rows` are all runs that wait or run, and those that `stale_on_forge` names.
 #[must_use]
 pub fn plan(
