@@ -34,7 +34,12 @@ pub(super) async fn run(args: ForgeArgs, context: Context) -> Outcome {
     if !context.quiet {
         eprintln!("a simulated forge listens on {}; Ctrl-C ends it", sim.url());
     }
-    sim.wait().await;
+    let stopped = super::stopped().map_err(|error| Failure::error(format!("signals cannot be waited for: {error}")))?;
+    // Ended here and not by the signal, so that its temporary folder goes.
+    tokio::select! {
+        () = sim.wait() => {}
+        () = stopped => {}
+    }
     Ok(Exit::Green)
 }
 
@@ -47,7 +52,8 @@ fn furnish(sim: &Sim, recipes: &[PathBuf]) -> Result<String, SimError> {
     sim.org("recipes")?;
     let mut out = format!("FORGE_URL={}\n", sim.url());
     for dir in recipes {
-        let full = dir.canonicalize()?;
+        let named = |error| SimError::Io(std::io::Error::other(format!("{}: {error}", dir.display())));
+        let full = dir.canonicalize().map_err(named)?;
         let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let repo = sim.repo(&format!("recipes/{name}"))?.seed_git(&full)?;
         let repo = repo.collaborator("alice", "write")?.collaborator("ccci", "admin")?;

@@ -18,6 +18,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit codes, a stable promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +229,20 @@ impl Failure {
 }
 
 type Outcome = Result<Exit, Failure>;
+
+/// Comes with the first Ctrl-C or SIGTERM from now on.
+///
+/// # Errors
+/// If signals cannot be waited for.
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
 
 fn logging(verbose: u8) {
     let level = match verbose {

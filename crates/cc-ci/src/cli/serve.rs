@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Ground};
 use crate::clock::SystemClock;
@@ -32,13 +31,14 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs, context: Context) -> Outcome {
-    let usage = |error: crate::config::ConfigError| Failure::usage(error.to_string());
+    let usage = |error: crate::config::ConfigError| {
+        Failure::usage(error.to_string()).remedy("`cc-ci serve --print-config` is the manual")
+    };
     let layers = Layers::read(args.config.as_deref()).map_err(usage)?;
     if args.print_config {
         return super::tools::print(layers.manual().as_bytes());
     }
-    let config =
-        Config::resolve(&layers).map_err(|error| usage(error).remedy("`cc-ci serve --print-config` is the manual"))?;
+    let config = Config::resolve(&layers).map_err(usage)?;
     if args.check {
         let checks = check(&config).await;
         super::doctor::show(&checks, context)?;
@@ -49,20 +49,12 @@ pub(super) async fn run(args: ServeArgs, context: Context) -> Outcome {
     let ground = Ground::open(config, SystemClock::shared()).await.map_err(failed)?;
     let executor = Embedded::new(ground.store().clone(), ground.config().clone());
     let executor = executor.map_err(|error| Failure::error(error.to_string()))?;
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => {
-            return Err(Failure::error(format!("signals cannot be waited for: {error}")));
-        }
-    };
+    let stopped = super::stopped().map_err(|error| Failure::error(format!("signals cannot be waited for: {error}")))?;
     let app = App::start(ground, executor).await.map_err(failed)?;
     if !context.quiet {
         eprintln!("cc-ci serves {} on {}", app.bridge().config.server.public_url, app.address());
     }
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    stopped.await;
     if !context.quiet {
         eprintln!("stopping: running tests get {} s", app.bridge().config.server.grace.as_secs());
     }

@@ -192,7 +192,10 @@ fn parse(name: &str, text: &str) -> Result<BTreeMap<String, (Value, String)>, Co
         bad(at, error.message().to_owned())
     })?;
     let mut out = BTreeMap::new();
-    for (section, table) in root.get_ref() {
+    // In the order of the file, so that the first mistake is told.
+    let mut sections: Vec<_> = root.get_ref().iter().collect();
+    sections.sort_by_key(|(section, _)| section.span().start);
+    for (section, table) in sections {
         let at = section.span().start;
         let DeValue::Table(table) = table.get_ref() else {
             return Err(bad(at, format!("`{}` stands outside of a section such as [forge]", section.get_ref())));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use url::Url;
 
-use crate::forge::{Token, TokenError};
+use crate::forge::Token;
 use crate::queue::QueueConfig;
 use crate::redact::SecretValue;
 use crate::state::State;
@@ -40,6 +40,8 @@ pub struct Config {
     pub runs: Runs,
     /// `[web]`.
     pub web: Web,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// `[forge]`
@@ -179,9 +181,6 @@ pub enum ConfigError {
         /// Why.
         why: String,
     },
-    /// The token cannot be used.
-    #[error(transparent)]
-    Token(#[from] TokenError),
 }
 
 impl Config {
@@ -224,7 +223,8 @@ impl Config {
         }
         let server = server(layers)?;
         let tests = Tests { source: layers.maybe("tests.source")?, reference: layers.maybe("tests.ref")? };
-        Ok(Self { forge, server, tests, runs: runs(layers)?, web: web(layers)? })
+        let secret_files = secret_files(layers)?;
+        Ok(Self { forge, server, tests, runs: runs(layers)?, web: web(layers)?, secret_files })
     }
 
     /// The queue's part of it. `stall` is what a lease lasts without progress.
@@ -252,7 +252,10 @@ impl Config {
 /// # Errors
 /// If one of them is missing or cannot be used.
 pub fn forge_access(layers: &Layers) -> Result<(String, Token), ConfigError> {
-    Ok((layers.needed("forge.url")?, Token::from_file(Path::new(&layers.needed("forge.token_file")?))?))
+    let (url, key) = (layers.needed("forge.url")?, "forge.token_file");
+    let path = layers.needed(key)?;
+    let token = Token::new(&secret(key, &path)?);
+    Ok((url, token.map_err(|error| ConfigError::Secret { key: key.to_owned(), path, why: error.to_string() })?))
 }
 
 /// Where the server of this configuration listens, and the file of the first token that may act there. Secrets are not
@@ -343,6 +346,20 @@ fn repositories(layers: &Layers) -> Result<Vec<String>, ConfigError> {
         }
     }
     Ok(names)
+}
+
+/// All files that hold a secret: what keys that end in `_file` or `_files` name.
+fn secret_files(layers: &Layers) -> Result<Vec<PathBuf>, ConfigError> {
+    let one = ["forge.token_file", "web.oauth_client_secret_file", "web.session_key_file"];
+    let many = ["forge.webhook_secret_files", "web.act_token_files", "web.read_token_files"];
+    let mut files = Vec::new();
+    for key in one {
+        files.extend(layers.maybe(key)?.map(PathBuf::from));
+    }
+    for key in many {
+        files.extend(layers.texts(key)?.into_iter().map(PathBuf::from));
+    }
+    Ok(files)
 }
 
 /// The content of a secret file, without white space around it.

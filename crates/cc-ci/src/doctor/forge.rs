@@ -1,27 +1,24 @@
-//! The doctor's look at what `cc-ci serve` needs: the forge, its token and hooks, clocks, tests, address and database.
+//! The doctor's look at what `cc-ci serve` needs: the forge, its token and hooks, clocks, tests, address and,
+//! by the files beside this one, secrets and database.
 //!
 //! [`look`] asks and, only if it is told to, creates and repairs hooks; the judgements are the plain functions below it.
-//! Nothing here shows a secret. The rule to know: hooks of a repository are the only thing that is ever changed, and the
-//! database is never opened for writing, because a server may be using it.
+//! Nothing here shows a secret. The rule to know: hooks of a repository are the only thing that is ever changed.
 
 use std::io::ErrorKind as IoKind;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Check, Health};
+use super::{Check, Health, database, secrets};
 use crate::bridge::intake;
 use crate::clock::SharedClock;
 use crate::config::{Config, Tests};
 use crate::forge::model::{Flavour, Hook, Repo, Scopes, User, Version};
 use crate::forge::{Client, Error, ErrorKind, HookPlan, HookRepair, HookWanted, Settings, plan_hook};
 use crate::git::{FetchOptions, GitError, Repository, Source};
-use crate::store::StoreError;
-use crate::store::inspect::{Inspection, inspect};
 
 /// Oldest Gitea whose answers cc-ci is tested against, and the one that Forgejo's API must follow at least.
 const OLDEST: (u32, u32) = (1, 22);
@@ -35,10 +32,11 @@ const CLOCK_WRONG: SignedDuration = SignedDuration::from_secs(120);
 pub async fn look(config: &Config, clock: SharedClock, fix: bool) -> Vec<Check> {
     let mut checks = vec![
         listening(config.server.listen).await,
-        database(&config.runs.dir.join("cc-ci.db")).await,
         tests(config).await,
         reachable(&config.server.public_url, &config.forge.url),
     ];
+    checks.extend(secrets::look(&config.secret_files));
+    checks.extend(database::look(&config.runs.dir.join("cc-ci.db")).await);
     let settings = Settings {
         base_url: config.forge.url.clone(),
         token: config.forge.token.clone(),
@@ -153,13 +151,6 @@ async fn answers_as_cc_ci(address: SocketAddr) -> bool {
         Ok(answer) => answer.status().is_success() && answer.text().await.is_ok_and(|text| text == "ok\n"),
         Err(_) => false,
     }
-}
-
-async fn database(path: &Path) -> Check {
-    if !path.exists() {
-        return Check::new("database", Health::Good, format!("{} will be made at the first start", path.display()), "");
-    }
-    soundness(path, inspect(path).await.as_ref())
 }
 
 async fn tests(config: &Config) -> Check {
@@ -391,32 +382,6 @@ fn listen(address: SocketAddr, bound: Result<(), IoKind>, ours: Option<bool>) ->
         (Err(kind), _) => (Health::Bad, format!("cannot be used: {kind}"), "set server.listen"),
     };
     Check::new("listen", health, format!("{address} {found}"), remedy)
-}
-
-fn soundness(path: &Path, seen: Result<&Inspection, &StoreError>) -> Check {
-    let restore = "stop cc-ci serve and put a backup in its place; keep the broken file";
-    let place = path.display();
-    match seen {
-        Err(error) => Check::new("database", Health::Bad, error.to_string(), restore),
-        Ok(Inspection { sound: false, .. }) => {
-            Check::new("database", Health::Bad, format!("{place}: SQLite finds it damaged"), restore)
-        }
-        Ok(Inspection { schema, known, .. }) if schema > known => Check::new(
-            "database",
-            Health::Bad,
-            format!("{place} has schema {schema}, this cc-ci knows up to {known}"),
-            "use the newer cc-ci, or put the backup from before the upgrade in its place",
-        ),
-        Ok(Inspection { schema, known, .. }) if schema < known => Check::new(
-            "database",
-            Health::Good,
-            format!("{place} is sound; its schema {schema} becomes {known} at the next start"),
-            "make a backup before that start",
-        ),
-        Ok(Inspection { schema, .. }) => {
-            Check::new("database", Health::Good, format!("{place} is sound, schema {schema}"), "")
-        }
-    }
 }
 
 /// Whether the tests repository can be read. The answer is its name and what would be used of it.

@@ -3,7 +3,9 @@
 //! [`look`] gathers and never changes anything; the judgements are the plain functions below it. What the server needs
 //! besides is in [`forge`].
 
+mod database;
 pub mod forge;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,7 +1,6 @@
-//! The access token: from a file, never shown, never in an address.
+//! The access token: never shown, never in an address.
 
 use std::fmt;
-use std::path::Path;
 
 use reqwest::header::HeaderValue;
 
@@ -20,14 +19,6 @@ pub struct Token {
 /// Why a token cannot be used. Says nothing of its value.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The file cannot be read.
-    #[error("the forge's token file {path} cannot be read: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
     /// Empty.
     #[error("the forge's token is empty; write one into the token file")]
     Empty,
@@ -52,16 +43,6 @@ impl Token {
         let mut header = HeaderValue::from_str(&format!("token {word}")).map_err(|_| TokenError::NotAWord)?;
         header.set_sensitive(true);
         Ok(Self { value: SecretValue::new(word), header })
-    }
-
-    /// Reads a token from a file.
-    ///
-    /// # Errors
-    /// If the file cannot be read or does not hold one word.
-    pub fn from_file(path: &Path) -> Result<Self, TokenError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TokenError::File { path: path.display().to_string(), source })?;
-        Self::new(&SecretValue::new(text))
     }
 
     /// The value, to be masked in what is written and to be handed to git.
@@ -95,14 +76,5 @@ mod tests {
         }
         let long = "x".repeat(LONGEST + 1);
         assert!(Token::new(&SecretValue::new(long)).is_err());
-    }
-
-    #[test]
-    fn from_a_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        assert!(Token::from_file(&path).unwrap_err().to_string().contains("token file"));
-        std::fs::write(&path, "abc\n").unwrap();
-        assert_eq!(Token::from_file(&path).unwrap().value().expose(), "abc");
     }
 }

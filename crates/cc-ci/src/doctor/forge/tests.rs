@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::config::Layers;
@@ -182,17 +184,6 @@ fn ports() {
     ] {
         assert_eq!(listen(address, bound, ours).health, want, "{bound:?} {ours:?}");
     }
-}
-
-#[test]
-fn databases() {
-    let path = Path::new("/x/cc-ci.db");
-    let of = |schema, known, sound| soundness(path, Ok(&Inspection { schema, known, sound })).health;
-    assert_eq!(of(3, 3, true), Health::Good);
-    assert_eq!(of(2, 3, true), Health::Good);
-    assert_eq!(of(4, 3, true), Health::Bad);
-    assert_eq!(of(3, 3, false), Health::Bad);
-    assert!(soundness(path, Ok(&Inspection { schema: 2, known: 3, sound: true })).remedy.contains("backup"));
 }
 
 /// A forge with a bot that administers one repository, and settings for it.
