@@ -32,7 +32,7 @@ use crate::reconcile::{self, Board, Frame, News, Next, Signal};
 use crate::redact::SecretValue;
 use crate::store::journal::Journal;
 use crate::store::{Store, StoreError, attempts, outbox, runs};
-use crate::web::{self, AccessToken, OpenPull, OpenPulls, Right, SessionKey, WebState};
+use crate::web::{self, AccessToken, OpenPull, OpenPulls, Reconciler, Right, SessionKey, WebState};
 
 /// How often rows and stacks are compared.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -274,8 +274,10 @@ impl<E: Executor> App<E> {
         let (store, clock) = (self.bridge.store.clone(), self.bridge.clock.clone());
         let runs_dir = config.runs.dir.join("runs");
         let (open_pulls, stop) = (self.open_pulls.subscribe(), self.stop_pages.clone());
+        let board = self.board.clone();
         Ok(WebState::new(store, runs_dir, settings, actions, clock).with(|parts| {
             parts.open_pulls = open_pulls;
+            parts.reconcilers = Arc::new(move || reconcilers(&board));
             parts.stop = stop;
             if let Some(login) = login {
                 parts.login = Some(Arc::new(login));
@@ -350,6 +352,19 @@ fn shown(found: pulls::OpenPulls) -> std::collections::BTreeMap<String, Vec<Open
     let pulls =
         |pulls: Vec<(i64, String)>| pulls.into_iter().map(|(number, title)| OpenPull { number, title }).collect();
     found.into_iter().map(|(name, of_repo)| (name, pulls(of_repo))).collect()
+}
+
+/// The reconcilers as the pages take them.
+fn reconcilers(board: &Board) -> Vec<Reconciler> {
+    let view = |(name, status): (&'static str, reconcile::Status)| Reconciler {
+        name,
+        passes: status.passes,
+        last_well: status.last_well,
+        since: status.since,
+        error: status.error,
+        failures: status.failures,
+    };
+    board.all().into_iter().map(view).collect()
 }
 
 /// What signs sessions: made of the configured secret, or new each time.

@@ -5,6 +5,7 @@
 mod doctor;
 mod explain;
 mod forge_sim;
+mod pages;
 mod policy;
 mod progress;
 mod queue;

@@ -24,6 +24,8 @@ pub(super) struct ManArgs {
 pub(super) enum DevCommand {
     /// Start a simulated forge to try the bridge on
     Forge(super::forge_sim::ForgeArgs),
+    /// Show the results pages on made-up history
+    Pages(super::pages::PagesArgs),
     /// Print the JSON Schema of results.json
     Schema,
     /// Print the reference of results.json
@@ -57,6 +59,7 @@ pub(super) fn man(args: &ManArgs) -> Outcome {
 pub(super) async fn dev(command: DevCommand, context: Context) -> Outcome {
     match command {
         DevCommand::Forge(args) => super::forge_sim::run(args, context).await,
+        DevCommand::Pages(args) => super::pages::run(args, context).await,
         DevCommand::Schema => {
             let schema = serde_json::to_string_pretty(&crate::results::schema::json_schema())
                 .map_err(|error| Failure::usage(error.to_string()))?;

@@ -31,8 +31,8 @@ mod view;
 
 pub use guard::Access;
 pub use state::{
-    AccessToken, ActionError, Actions, Done, Enqueue, ForgeLogin, Later, OpenPull, OpenPulls, Parts, Person, Right,
-    SessionKey, Settings, WebState,
+    AccessToken, ActionError, Actions, Done, Enqueue, ForgeLogin, Later, OpenPull, OpenPulls, Parts, Person,
+    Reconciler, Reconcilers, Right, SessionKey, Settings, WebState,
 };
 
 use error::WebError;

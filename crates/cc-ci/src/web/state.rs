@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -185,6 +186,26 @@ pub struct OpenPull {
 /// Open pull requests by repository name (`owner/name`). A repository that is missing has not been looked at yet.
 pub type OpenPulls = Arc<BTreeMap<String, Vec<OpenPull>>>;
 
+/// How one of the server's reconcilers is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconciler {
+    /// Its name.
+    pub name: &'static str,
+    /// Passes that ended well since the server began.
+    pub passes: u64,
+    /// When the last one did.
+    pub last_well: Option<Timestamp>,
+    /// Since when a pass has been going on.
+    pub since: Option<Timestamp>,
+    /// What went wrong in the last pass, if it did.
+    pub error: Option<String>,
+    /// Failed passes since the last good one.
+    pub failures: u32,
+}
+
+/// Tells how the reconcilers are doing.
+pub type Reconcilers = Arc<dyn Fn() -> Vec<Reconciler> + Send + Sync>;
+
 /// Everything the handlers need. Cheap to clone.
 #[derive(Clone)]
 pub struct WebState(Arc<Parts>);
@@ -203,6 +224,8 @@ pub struct Parts {
     pub login: Option<Arc<dyn ForgeLogin>>,
     /// Open pull requests, kept up to date by whoever polls the forge.
     pub open_pulls: watch::Receiver<OpenPulls>,
+    /// How the reconcilers are doing; none unless somebody says.
+    pub reconcilers: Reconcilers,
     /// Time.
     pub clock: SharedClock,
     /// When this is cancelled, live logs end so that the server can stop.
@@ -232,6 +255,7 @@ impl WebState {
             actions,
             login: None,
             open_pulls,
+            reconcilers: Arc::new(Vec::new),
             clock,
             stop: CancellationToken::new(),
             hub,

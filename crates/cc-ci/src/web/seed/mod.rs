@@ -3,6 +3,8 @@
 //! It writes rows directly, so it must never be given a database that people use. Everything follows from a counter, so
 //! two seedings are equal.
 
+pub mod served;
+
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
