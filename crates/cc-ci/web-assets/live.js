@@ -26,6 +26,20 @@
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 
+  // The server draws the timeline; when a stage has ended, its drawing takes the place of the old one.
+  function drawLanes() {
+    var old = document.getElementById("lanes");
+    if (!old || !window.fetch || !window.DOMParser) return;
+    fetch(window.location.pathname, { credentials: "same-origin" })
+      .then(function (answer) { return answer.ok ? answer.text() : ""; })
+      .then(function (text) {
+        var fresh = new DOMParser().parseFromString(text, "text/html").getElementById("lanes");
+        old = document.getElementById("lanes");
+        if (fresh && old) old.replaceWith(document.importNode(fresh, true));
+      })
+      .catch(function () {});
+  }
+
   var source = new EventSource("/runs/" + live.dataset.run + "/events?after=" + encodeURIComponent(live.dataset.after));
   source.onopen = function () { link.textContent = "(live)"; };
   source.onerror = function () { link.textContent = "(connecting again …)"; };
@@ -48,11 +62,12 @@
     mark.textContent = told.sign + " " + told.word;
     mark.className = "mark " + (/^[a-z]+$/.test(told["class"]) ? told["class"] : "none");
     stage.querySelector("[data-took]").textContent = told.took;
+    drawLanes();
   });
   source.addEventListener("progress", function (event) {
     var told = JSON.parse(event.data);
     doing.textContent = told.doing || "–";
-    state.textContent = told.state === "running" ? "▶ running" : told.state;
+    state.textContent = told.sign + " " + told.state;
   });
   source.addEventListener("attempt", function () {
     // Everything on the page belongs to the attempt before.

@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use crate::domain::{Stage, StageStatus, Verdict};
 
 use super::runs::{Outcome, RunRow, read};
-use super::{Cells, StoreError};
+use super::{Cells, StoreError, word};
 
 /// A recipe as the overview shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,6 +204,31 @@ pub async fn newest(connection: &mut SqliteConnection, before: i64, limit: i64) 
         .bind(limit)
         .fetch_all(connection)
         .await?;
+    rows.iter().map(read).collect()
+}
+
+/// The newest runs that ended in one way, with numbers below `before`, newest first.
+///
+/// # Errors
+/// If the database fails or a row cannot be read.
+pub async fn newest_ended(
+    connection: &mut SqliteConnection,
+    outcome: Outcome,
+    verdict: Verdict,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<RunRow>, StoreError> {
+    // By the index `runs_ends`, in which runs of one kind stand in the order of their numbers.
+    let rows = sqlx::query(
+        "SELECT * FROM runs WHERE state = 'finished' AND outcome = $1 AND verdict = $2 AND number < $3 \
+         ORDER BY number DESC LIMIT $4",
+    )
+    .bind(word(&outcome))
+    .bind(word(&verdict))
+    .bind(before)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(read).collect()
 }
 

@@ -16,10 +16,11 @@ use super::files::state_word;
 use super::pages::overview::TREND;
 use super::pages::{actions::person, queue as queue_page, run_number};
 use super::session::Viewer;
-use super::state::{Done, Enqueue, OpenPull, WebState};
+use super::state::{Done, Enqueue, OpenPull, Reconciler, WebState};
+use super::view;
 
 /// Most runs in one answer.
-const PAGE_MAX: i64 = 200;
+pub(super) const PAGE_MAX: i64 = 200;
 
 /// A run in short.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -173,6 +174,25 @@ pub(super) struct QueueJson {
     slots: usize,
 }
 
+/// How one of the server's reconcilers is doing.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ReconcilerJson {
+    /// Its name.
+    name: String,
+    /// Whether its last pass ended well.
+    well: bool,
+    /// Passes that ended well since the server began.
+    passes: u64,
+    /// When the last one did.
+    last_well: Option<String>,
+    /// Since when a pass has been going on.
+    since: Option<String>,
+    /// What went wrong in the last pass.
+    error: Option<String>,
+    /// Failed passes since the last good one.
+    failures: u32,
+}
+
 /// How the server is doing.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HealthJson {
@@ -190,6 +210,8 @@ pub(super) struct HealthJson {
     deliveries_open: i64,
     /// Bytes of the database.
     database_bytes: i64,
+    /// What goes on all the time.
+    reconcilers: Vec<ReconcilerJson>,
 }
 
 /// What came of an action.
@@ -282,10 +304,12 @@ pub(super) async fn recipe(
 
 /// `GET /api/v1/runs`
 pub(super) async fn runs(State(state): State<WebState>, part: PartQuery) -> Result<Json<RunsJson>, WebError> {
-    let bad = |_| WebError::Bad("`before` and `limit` are numbers".into());
-    let Query(part) = part.map_err(bad)?;
-    let limit = part.limit.unwrap_or(50).clamp(1, PAGE_MAX);
-    let before = part.before.unwrap_or(i64::MAX);
+    let bad = || WebError::Bad(format!("`before` is the number of a run, `limit` is a number from 1 to {PAGE_MAX}"));
+    let Query(part) = part.map_err(|_| bad())?;
+    let (limit, before) = (part.limit.unwrap_or(50), part.before.unwrap_or(i64::MAX));
+    if !(1..=PAGE_MAX).contains(&limit) || before < 1 {
+        return Err(bad());
+    }
     let mut connection = state.store.read().await?;
     let rows = match &part.recipe {
         Some(recipe) => table::of_recipe(&mut connection, recipe, before, limit).await?,
@@ -376,6 +400,7 @@ pub(super) async fn health(State(state): State<WebState>) -> Result<Json<HealthJ
         outbox_due: vitals.outbox_due,
         deliveries_open: vitals.deliveries_open,
         database_bytes: vitals.database_bytes,
+        reconcilers: (state.reconcilers)().into_iter().map(ReconcilerJson::from).collect(),
     }))
 }
 
@@ -415,14 +440,31 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `/readyz`: and so does its database.
+/// `/readyz`: and so does its database, and it is not about to stop.
 pub(super) async fn readyz(State(state): State<WebState>) -> Response {
+    if state.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     let answers = async { views::mark(&mut *state.store.read().await?, 0).await };
     match answers.await {
         Ok(_) => "ready\n".into_response(),
         Err(error) => {
             tracing::error!("not ready: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+    }
+}
+
+impl From<Reconciler> for ReconcilerJson {
+    fn from(one: Reconciler) -> Self {
+        Self {
+            name: one.name.to_owned(),
+            well: one.failures == 0 && one.last_well.is_some(),
+            passes: one.passes,
+            last_well: one.last_well.map(time),
+            since: one.since.map(time),
+            error: one.error.as_deref().map(view::line),
+            failures: one.failures,
         }
     }
 }

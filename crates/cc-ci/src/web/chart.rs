@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{Lane, Run, Stage, Verdict};
+use crate::domain::{HostLoad, Lane, Run, Stage, StageResult, Verdict};
 use crate::results::words;
 use crate::store::runs::RunRow;
 use crate::store::views::StageTime;
@@ -55,13 +55,20 @@ pub(super) fn levels(runs: &[RunRow]) -> Vec<Column> {
         .collect()
 }
 
+/// Where a duration of nothing stands in a curve's box, and how far above it the longest does. Half a unit stays free at
+/// either edge, so that the line is not cut.
+const CURVE_FOOT: f64 = 29.5;
+const CURVE_HEIGHT: f64 = 29.0;
+
 /// A line chart of one stage's durations.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Curve {
     /// The stage.
     pub stage: Stage,
-    /// `x,y` pairs, oldest first, in a box of 100 by 30 with the longest at the top.
+    /// `x,y` pairs, oldest first, in a box of 100 by 30 with the longest at the top and nothing at the foot.
     pub points: String,
+    /// Height of the median in the same box.
+    pub median_y: String,
     /// The longest, in milliseconds.
     pub longest: u64,
     /// The newest, in milliseconds.
@@ -90,13 +97,15 @@ pub(super) fn curves(times: &[StageTime]) -> Vec<Curve> {
                 .enumerate()
                 .map(|(at, value)| {
                     let share = *value as f64 / longest.max(1) as f64;
-                    format!("{:.1},{:.1}", at as f64 / last * 100.0, 29.0 - share * 28.0)
+                    format!("{:.1},{:.1}", at as f64 / last * 100.0, CURVE_FOOT - share * CURVE_HEIGHT)
                 })
                 .collect::<Vec<_>>()
                 .join(" ");
             let mut sorted = values;
             sorted.sort_unstable();
-            Some(Curve { stage, points, longest, newest, median: sorted[sorted.len() / 2] })
+            let median = sorted[sorted.len() / 2];
+            let median_y = format!("{:.1}", CURVE_FOOT - median as f64 / longest.max(1) as f64 * CURVE_HEIGHT);
+            Some(Curve { stage, points, median_y, longest, newest, median })
         })
         .collect()
 }
@@ -141,31 +150,10 @@ pub(super) struct LaneBars {
     pub bars: Vec<Bar>,
 }
 
-/// The timeline of a run: each lane with its stages, and the removal at the end.
+/// The timeline of a run that is over: each lane with its stages, and the removal at the end.
 pub(super) fn timeline(run: &Run) -> Vec<LaneBars> {
     let whole = run.duration_ms.max(1);
-    let mut lanes: Vec<LaneBars> = [Lane::Fresh, Lane::Data]
-        .into_iter()
-        .map(|lane| {
-            let mut bars: Vec<Bar> = run
-                .stages
-                .iter()
-                .filter(|stage| stage.lane == lane)
-                .filter_map(|stage| {
-                    let mark = super::view::stage_mark(stage.status);
-                    let from = since(run.started, stage.started?);
-                    Some(bar(stage.stage.as_str(), from, stage.duration_ms?, whole, mark.class, mark.to_string()))
-                })
-                .collect();
-            bars.sort_by_key(|bar| bar.from);
-            let about = match lane {
-                Lane::Fresh => "a fresh deploy of the commit",
-                Lane::Data => "the base with data, upgraded, saved and brought back",
-            };
-            LaneBars { lane: lane.as_str(), about, bars }
-        })
-        .filter(|lane| !lane.bars.is_empty())
-        .collect();
+    let mut lanes = lanes(run.started, whole, &run.stages, &[]);
     let took = run.teardown.duration_ms.min(whole);
     if took > 0 {
         let words = if run.clean_teardown { "✔ nothing left" } else { "✘ something left" };
@@ -174,6 +162,71 @@ pub(super) fn timeline(run: &Run) -> Vec<LaneBars> {
         lanes.push(LaneBars { lane: "end", about: "removal, and the look whether anything is left", bars });
     }
     lanes
+}
+
+/// The timeline of a run that goes on: what has ended of its `stages` by `now`, and those that are `under_way`. When
+/// these began is not written down yet, so they stand after what their lane has behind it.
+pub(super) fn timeline_so_far(
+    started: Timestamp,
+    now: Timestamp,
+    stages: &[StageResult],
+    under_way: &[Stage],
+) -> Vec<LaneBars> {
+    lanes(started, since(started, now).max(1), stages, under_way)
+}
+
+fn lanes(started: Timestamp, whole: u64, stages: &[StageResult], under_way: &[Stage]) -> Vec<LaneBars> {
+    [Lane::Fresh, Lane::Data]
+        .into_iter()
+        .map(|lane| {
+            let mut bars: Vec<Bar> = stages
+                .iter()
+                .filter(|stage| stage.lane == lane)
+                .filter_map(|stage| {
+                    let mark = super::view::stage_mark(stage.status);
+                    let from = since(started, stage.started?);
+                    Some(bar(stage.stage.as_str(), from, stage.duration_ms?, whole, mark.class, mark.to_string()))
+                })
+                .collect();
+            bars.sort_by_key(|bar| bar.from);
+            let behind = bars.iter().map(|bar| bar.from + bar.took).max().unwrap_or(0).min(whole);
+            bars.extend(
+                under_way
+                    .iter()
+                    .filter(|stage| stage.lane() == lane)
+                    .map(|stage| bar(stage.as_str(), behind, whole - behind, whole, "busy", "▶ running".to_owned())),
+            );
+            let about = match lane {
+                Lane::Fresh => "a fresh deploy of the commit",
+                Lane::Data => "the base with data, upgraded, saved and brought back",
+            };
+            LaneBars { lane: lane.as_str(), about, bars }
+        })
+        .filter(|lane| !lane.bars.is_empty())
+        .collect()
+}
+
+/// A row of the chart of the host's pressure: each figure as text, and in per mille of the width.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PressureBar {
+    /// What was waited for.
+    pub name: &'static str,
+    /// The mean over the run.
+    pub mean: (String, f64),
+    /// The worst ten seconds.
+    pub worst: (String, f64),
+}
+
+/// The bars of the host's pressure, for the resources that the kernel tells of.
+pub(super) fn pressure(host: &HostLoad) -> Vec<PressureBar> {
+    let part = |share: f64| {
+        let share = if share.is_finite() { share.clamp(0.0, 100.0) } else { 0.0 };
+        (format!("{share:.1} %"), share * 10.0)
+    };
+    [("CPU", host.cpu), ("disk", host.io), ("memory", host.memory)]
+        .into_iter()
+        .filter_map(|(name, found)| found.map(|p| PressureBar { name, mean: part(p.mean), worst: part(p.max) }))
+        .collect()
 }
 
 fn bar(name: &'static str, from: u64, took: u64, whole: u64, class: &'static str, words: String) -> Bar {
@@ -206,8 +259,33 @@ mod tests {
         ];
         let curves = curves(&times);
         assert_eq!(curves.len(), 1, "one point is no curve");
-        assert_eq!(curves[0].points, "0.0,15.0 50.0,1.0 100.0,22.0");
+        assert_eq!(curves[0].points, "0.0,15.0 50.0,0.5 100.0,22.2");
+        assert_eq!(curves[0].median_y, "15.0");
         assert_eq!((curves[0].longest, curves[0].newest, curves[0].median), (20, 5, 10));
+    }
+
+    #[test]
+    fn what_is_under_way_stands_after_what_its_lane_has_behind_it() {
+        let start = Timestamp::from_second(1_795_000_000).unwrap();
+        let at = |s: i64| start + jiff::SignedDuration::from_secs(s);
+        let mut install = StageResult::not_run(Stage::Install, "");
+        (install.status, install.started, install.duration_ms) = (StageStatus::Pass, Some(at(1)), Some(9_000));
+        let lanes = timeline_so_far(start, at(40), &[install], &[Stage::Upgrade, Stage::Custom]);
+        let told: Vec<_> = lanes.iter().flat_map(|l| &l.bars).map(|b| (b.name, b.from, b.took)).collect();
+        assert_eq!(told, [("install", 1_000, 9_000), ("custom", 10_000, 30_000), ("upgrade", 0, 40_000)]);
+        // A clock that was set back makes no bar that is longer than the chart.
+        assert!(timeline_so_far(start, at(-5), &[], &[Stage::Install])[0].bars[0].width <= 1000.0);
+    }
+
+    #[test]
+    fn pressure_is_a_share_whatever_was_measured() {
+        let host = HostLoad {
+            cpu: Some(crate::domain::Pressure { mean: 12.34, max: f64::NAN }),
+            memory: Some(crate::domain::Pressure { mean: -1.0, max: 400.0 }),
+            ..HostLoad::default()
+        };
+        let told: Vec<_> = pressure(&host).into_iter().map(|b| (b.name, b.mean.0, b.worst.1)).collect();
+        assert_eq!(told, [("CPU", "12.3 %".to_owned(), 0.0), ("memory", "0.0 %".to_owned(), 1000.0)]);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub(super) enum WebError {
     /// The request makes no sense.
     #[error("{0}")]
     Bad(String),
+    /// There is such a page, but not for this method.
+    #[error("this address takes no such request; the header `Allow` says which it takes")]
+    Method,
     /// Nobody is logged in.
     #[error("this needs a login, or a token in the header `Authorization: Bearer …`")]
     Unauthorized,
@@ -44,6 +47,15 @@ pub(super) enum WebError {
     Internal(String),
 }
 
+/// What a handler was never called for, because the framework could not read the request: a path that is no UTF-8, a
+/// form of another type. Its answer is plain text and says much about this program and little to a person.
+pub(super) fn of_framework(response: &Response) -> Option<Problem> {
+    let plain =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    (response.status().is_client_error() && plain)
+        .then(|| Problem("the request cannot be read: see whether address and form are whole".to_owned()))
+}
+
 /// What [`super::guard::wrap`] makes a page or JSON of.
 #[derive(Debug, Clone)]
 pub(super) struct Problem(String);
@@ -53,6 +65,7 @@ impl WebError {
         match self {
             WebError::NotFound(_) => StatusCode::NOT_FOUND,
             WebError::Bad(_) => StatusCode::BAD_REQUEST,
+            WebError::Method => StatusCode::METHOD_NOT_ALLOWED,
             WebError::Unauthorized => StatusCode::UNAUTHORIZED,
             WebError::Forbidden(_) => StatusCode::FORBIDDEN,
             WebError::Conflict(_) => StatusCode::CONFLICT,
@@ -86,6 +99,7 @@ impl IntoResponse for WebError {
             WebError::Internal(why) => tracing::error!("pages: {why}"),
             WebError::NotFound(_)
             | WebError::Bad(_)
+            | WebError::Method
             | WebError::Unauthorized
             | WebError::Forbidden(_)
             | WebError::Conflict(_)
@@ -103,7 +117,20 @@ impl IntoResponse for WebError {
 struct ProblemPage<'a> {
     page: Page,
     heading: &'a str,
-    text: &'a str,
+    /// A sentence that begins with a capital letter.
+    text: String,
+    login: bool,
+}
+
+/// A message with a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+    let mut sentence: String = first.chain(letters).collect();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
 }
 
 /// Makes the answer of a problem.
@@ -120,11 +147,26 @@ pub(super) fn dress(
         (status, Json(json!({ "error": text, "status": status.as_u16() }))).into_response()
     } else {
         let page = Page::new(heading, "", state, viewer);
-        let body = ProblemPage { page, heading, text }.render().unwrap_or_else(|_| "Error".to_owned());
+        let login = status == StatusCode::UNAUTHORIZED;
+        let body =
+            ProblemPage { page, heading, text: sentence(text), login }.render().unwrap_or_else(|_| "Error".to_owned());
         (status, Html(body)).into_response()
     };
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cc-ci\""));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_become_sentences() {
+        for (text, want) in [("run 7 was not found", "Run 7 was not found."), ("Éa.", "Éa."), ("", "."), ("ßx", "SSx.")]
+        {
+            assert_eq!(sentence(text), want);
+        }
+    }
 }

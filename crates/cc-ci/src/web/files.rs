@@ -76,9 +76,11 @@ fn kind_of(run: &RunRow) -> BadgeKind {
 
 fn badge_answer(kind: BadgeKind, headers: &HeaderMap) -> Response {
     let svg = badge::svg(kind, "cc-ci");
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(svg.as_bytes())[..8]));
+    // Weak, since the same picture goes out compressed too.
+    let tag = format!("W/\"{}\"", hex::encode(&Sha256::digest(svg.as_bytes())[..8]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|list| {
-        list.split(',').any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*")
+        let plain = tag.trim_start_matches("W/");
+        list.split(',').any(|known| known.trim().trim_start_matches("W/") == plain || known.trim() == "*")
     });
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::error::{Problem, WebError, dress};
+use super::error::{Problem, WebError, dress, of_framework};
 use super::session::{self, Viewer};
 use super::state::{Right, WebState};
 
@@ -37,7 +37,7 @@ pub enum Access {
 
 /// The check that a route's access asks for.
 pub(super) async fn check(access: Access, state: WebState, mut request: Request, next: Next) -> Response {
-    let viewer = session::viewer(request.headers(), &state.settings, state.clock.now());
+    let viewer = session::viewer(request.headers(), &state.settings, &state.ended, state.clock.now());
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let bearer = session::bearer(request.headers()).is_some();
     if changes && !bearer && !own_origin(request.headers(), &state) {
@@ -73,11 +73,16 @@ pub(super) async fn wrap(State(state): State<WebState>, request: Request, next: 
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let machine = wants_json(&request);
-    let viewer = session::viewer(request.headers(), &state.settings, state.clock.now());
+    let viewer = session::viewer(request.headers(), &state.settings, &state.ended, state.clock.now());
     let started = state.clock.monotonic();
     let mut response = next.run(request).await;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| of_framework(&response));
+    if let Some(problem) = problem {
+        let allow = response.headers_mut().remove(header::ALLOW);
         response = dress(&problem, response.status(), machine, &state, &viewer);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
     }
     state.metrics.request(method.as_str(), &route, response.status(), state.clock.since(started));
     let headers = response.headers_mut();

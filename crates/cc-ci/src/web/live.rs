@@ -288,7 +288,7 @@ impl Viewing {
         let progress = if over { String::new() } else { view::line(&run.progress) };
         if self.progress.as_ref() != Some(&progress) {
             let mark = view::run_mark(&run);
-            self.send("progress", &json!({ "state": mark.word, "doing": progress })).await?;
+            self.send("progress", &json!({ "state": mark.word, "sign": mark.sign, "doing": progress })).await?;
             self.progress = Some(progress);
         }
         if more {

@@ -23,7 +23,7 @@ use crate::store::views;
 use crate::store::word;
 
 use super::error::WebError;
-use super::state::WebState;
+use super::state::{Reconciler, WebState};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
@@ -53,7 +53,7 @@ impl Metrics {
         registry.register("http_requests", "Requests that were answered", requests.clone());
         let seconds =
             Family::<OfRoute, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14)));
-        registry.register("http_request_seconds", "Time until the answer began", seconds.clone());
+        registry.register("http_request_duration_seconds", "Time until the answer began", seconds.clone());
         let viewers = Gauge::default();
         registry.register("live_viewers", "Live logs that are being watched", viewers.clone());
         let lines = Arc::new(Counter::default());
@@ -83,15 +83,22 @@ pub(super) async fn serve(State(state): State<WebState>) -> Result<Response, Web
     for (name, help, value) in [
         ("ccci_runs_queued", "Runs that wait", vitals.queued),
         ("ccci_runs_running", "Runs that run", vitals.running),
-        ("ccci_queue_oldest_seconds", "How long the oldest queued run has waited", age(vitals.oldest_queued)),
+        ("ccci_queue_oldest_age_seconds", "How long the oldest queued run has waited", age(vitals.oldest_queued)),
         ("ccci_outbox_due", "Writes that the forge has not got yet", vitals.outbox_due),
-        ("ccci_outbox_oldest_seconds", "How long the oldest of them has waited", age(vitals.outbox_since)),
+        ("ccci_outbox_oldest_age_seconds", "How long the oldest of them has waited", age(vitals.outbox_since)),
         ("ccci_deliveries_open", "Deliveries of the forge that are not decided", vitals.deliveries_open),
         ("ccci_database_bytes", "Size of the database file", vitals.database_bytes),
     ] {
         // Writing into a String cannot fail.
         let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
     }
+    // Numbers, names and our own version: nothing here needs an escape.
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = write!(
+        text,
+        "# HELP ccci_build_info Version of this program.\n# TYPE ccci_build_info gauge\nccci_build_info{{version=\"{version}\"}} 1\n"
+    );
+    reconcilers(&mut text, &(state.reconcilers)());
     text.push_str("# HELP ccci_runs_finished How runs ended.\n# TYPE ccci_runs_finished counter\n");
     for end in ends {
         let (outcome, verdict) = (word(&end.outcome), word(&end.verdict));
@@ -100,4 +107,27 @@ pub(super) async fn serve(State(state): State<WebState>) -> Result<Response, Web
     encode(&mut text, &state.metrics.registry).map_err(|error| WebError::Internal(error.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// The reconcilers, so that one that fails or hangs can raise an alarm.
+fn reconcilers(text: &mut String, all: &[Reconciler]) {
+    type Value = fn(&Reconciler) -> Option<f64>;
+    let families: [(&str, &str, &str, Value); 3] = [
+        ("ccci_reconciler_passes", "Passes that ended well", "counter", |one| Some(one.passes as f64)),
+        ("ccci_reconciler_failures_in_row", "Failed passes since the last good one", "gauge", |one| {
+            Some(f64::from(one.failures))
+        }),
+        ("ccci_reconciler_last_success_timestamp_seconds", "When a pass last ended well", "gauge", |one| {
+            one.last_well.map(|at| at.as_millisecond() as f64 / 1000.0)
+        }),
+    ];
+    for (name, help, kind, value) in families {
+        let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} {kind}\n");
+        let end = if kind == "counter" { "_total" } else { "" };
+        for one in all {
+            if let Some(value) = value(one) {
+                let _ = writeln!(text, "{name}{end}{{reconciler=\"{}\"}} {value}", one.name);
+            }
+        }
+    }
 }

@@ -108,9 +108,7 @@ pub fn router(state: WebState) -> Router {
     }
     router
         .fallback(|| async { WebError::NotFound("this page".into()).into_response() })
-        .method_not_allowed_fallback(|| async {
-            WebError::Bad("this page takes no such request".into()).into_response()
-        })
+        .method_not_allowed_fallback(|| async { WebError::Method.into_response() })
         .layer(from_fn_with_state(state.clone(), guard::wrap))
         .layer(CompressionLayer::new())
         .with_state(state)

@@ -8,9 +8,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::domain::Run;
+use crate::domain::{Run, Stage};
 
-use super::api::{DoneJson, ErrorJson, HealthJson, QueueJson, RecipeJson, RunDetail, RunsJson};
+use super::api::{DoneJson, ErrorJson, HealthJson, PAGE_MAX, QueueJson, RecipeJson, RunDetail, RunsJson};
 use super::state::Enqueue;
 use super::{Access, Route, routes};
 
@@ -25,11 +25,10 @@ pub(super) async fn serve() -> Response {
 pub(super) fn description() -> Value {
     let mut generator =
         SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into()).into_generator();
-    let error = reference::<ErrorJson>(&mut generator);
     let mut paths = Map::new();
     for route in routes() {
-        let Some((summary, answer)) = answer(&route, &mut generator) else { continue };
-        let operation = operation(&route, summary, &answer, &error, &mut generator);
+        let Some(about) = About::of(&route, &mut generator) else { continue };
+        let operation = about.operation(&route, &mut generator);
         let place = paths.entry(route.path.replace("{*path}", "{path}")).or_insert_with(|| json!({}));
         place[route.method.to_lowercase()] = operation;
     }
@@ -42,6 +41,11 @@ pub(super) fn description() -> Value {
             "description": "Everything on the results pages. Fields may be added; none is renamed within v1.",
             "license": { "name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later" },
         },
+        "tags": [
+            { "name": "api", "description": "JSON, for programs" },
+            { "name": "machines", "description": "Badges, files, live logs, health and metrics" },
+            { "name": "pages", "description": "HTML, for people. Buttons are forms with the session's cookie and form token" },
+        ],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -50,80 +54,184 @@ pub(super) fn description() -> Value {
     })
 }
 
-/// What a route does and what it answers with; `None` for pages and other routes that are for people.
-fn answer(route: &Route, generator: &mut SchemaGenerator) -> Option<(&'static str, Value)> {
-    let json = |schema: Value| json!({ "application/json": { "schema": schema } });
-    let text = |kind: &str| json!({ kind: { "schema": { "type": "string" } } });
-    Some(match (route.method, route.path) {
-        ("GET", "/api/v1/recipes") => {
-            let recipe = reference::<RecipeJson>(generator);
-            ("All recipes", json(json!({ "type": "array", "items": recipe })))
-        }
-        ("GET", "/api/v1/recipes/{name}") => ("One recipe", json(reference::<RecipeJson>(generator))),
-        ("GET", "/api/v1/runs") => ("Runs, newest first", json(reference::<RunsJson>(generator))),
-        ("POST", "/api/v1/runs") => ("Asks for a run", json(reference::<DoneJson>(generator))),
-        ("GET", "/api/v1/runs/{id}") => ("One run, by number or run id", json(reference::<RunDetail>(generator))),
-        ("GET", "/api/v1/runs/{id}/results") => {
-            ("The record of a run: results.json", json(reference::<Run>(generator)))
-        }
-        ("POST", "/api/v1/runs/{id}/cancel") => ("Cancels a run", json(reference::<DoneJson>(generator))),
-        ("POST", "/api/v1/runs/{id}/rerun") => ("Tests the same again", json(reference::<DoneJson>(generator))),
-        ("GET", "/api/v1/queue") => ("What runs and what waits", json(reference::<QueueJson>(generator))),
-        ("GET", "/api/v1/health") => ("How the server is doing", json(reference::<HealthJson>(generator))),
-        ("GET", "/api/v1/openapi.json") => ("This description", json(json!({ "type": "object" }))),
-        ("GET", "/runs/{id}/events") => (
-            "What a run does, as it does it. Events: `line`, `stage`, `progress`, `told`, `attempt`, `end`; each has an id \
-             that `Last-Event-ID` takes to go on without a gap",
-            text("text/event-stream"),
-        ),
-        ("GET", "/runs/{id}/badge.svg") => ("Badge of a run", text("image/svg+xml")),
-        ("GET", "/recipes/{name}/badge.svg") => ("Badge of a recipe", text("image/svg+xml")),
-        ("GET", "/runs/{id}/logs/{stage}") => ("Log of a stage", text("text/plain")),
-        ("GET", "/runs/{id}/files/{*path}") => ("A file that the record lists", text("*/*")),
-        ("GET", "/metrics") => ("Metrics for Prometheus", text("application/openmetrics-text")),
-        ("GET", "/healthz") => ("Whether the process answers", text("text/plain")),
-        ("GET", "/readyz") => ("Whether the database answers too", text("text/plain")),
-        _ => return None,
-    })
+/// What a route does and what it answers with.
+struct About {
+    tag: &'static str,
+    summary: &'static str,
+    /// Status of success.
+    ok: &'static str,
+    content: Value,
 }
 
-fn operation(route: &Route, summary: &str, content: &Value, error: &Value, generator: &mut SchemaGenerator) -> Value {
-    let in_path = route
-        .path
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }));
-    let mut parameters: Vec<Value> = in_path.collect();
-    if (route.method, route.path) == ("GET", "/api/v1/runs") {
-        for (name, kind, about) in [
-            ("before", "integer", "only runs with lower numbers"),
-            ("limit", "integer", "at most so many, 1 to 200; 50 if absent"),
-            ("recipe", "string", "only runs of this recipe"),
-        ] {
-            parameters.push(json!({ "name": name, "in": "query", "description": about, "schema": { "type": kind } }));
-        }
+impl About {
+    /// `None` for a route that nobody has described; a test sees to it that there is none.
+    fn of(route: &Route, generator: &mut SchemaGenerator) -> Option<Self> {
+        let text = |kind: &str| json!({ kind: { "schema": { "type": "string" } } });
+        let api = |summary, schema: Value| About {
+            tag: "api",
+            summary,
+            ok: "200",
+            content: json!({ "application/json": { "schema": schema } }),
+        };
+        let machine = |summary, kind| About { tag: "machines", summary, ok: "200", content: text(kind) };
+        let page = |summary| About { tag: "pages", summary, ok: "200", content: text("text/html; charset=utf-8") };
+        let on = |summary| About { tag: "pages", summary, ok: "303", content: json!({}) };
+        Some(match (route.method, route.path) {
+            ("GET", "/api/v1/recipes") => {
+                let recipe = reference::<RecipeJson>(generator);
+                api("All recipes", json!({ "type": "array", "items": recipe }))
+            }
+            ("GET", "/api/v1/recipes/{name}") => api("One recipe", reference::<RecipeJson>(generator)),
+            ("GET", "/api/v1/runs") => api("Runs, newest first", reference::<RunsJson>(generator)),
+            ("POST", "/api/v1/runs") => About { ok: "202", ..api("Asks for a run", reference::<DoneJson>(generator)) },
+            ("GET", "/api/v1/runs/{id}") => api("One run", reference::<RunDetail>(generator)),
+            ("GET", "/api/v1/runs/{id}/results") => {
+                api("The record of a run: results.json", reference::<Run>(generator))
+            }
+            ("POST", "/api/v1/runs/{id}/cancel") => api("Cancels a run", reference::<DoneJson>(generator)),
+            ("POST", "/api/v1/runs/{id}/rerun") => api("Tests the same again", reference::<DoneJson>(generator)),
+            ("GET", "/api/v1/queue") => api("What runs and what waits", reference::<QueueJson>(generator)),
+            ("GET", "/api/v1/health") => api("How the server is doing", reference::<HealthJson>(generator)),
+            ("GET", "/api/v1/openapi.json") => api("This description", json!({ "type": "object" })),
+            ("GET", "/runs/{id}/events") => machine(
+                "What a run does, as it does it. Events: `line`, `stage`, `progress`, `told`, `attempt`, `end`; each has \
+                 an id that `Last-Event-ID` takes to go on without a gap",
+                "text/event-stream",
+            ),
+            ("GET", "/runs/{id}/badge.svg") => machine("Badge of a run", "image/svg+xml"),
+            ("GET", "/recipes/{name}/badge.svg") => machine("Badge of a recipe", "image/svg+xml"),
+            ("GET", "/runs/{id}/logs/{stage}") => machine("Log of a stage", "text/plain; charset=utf-8"),
+            ("GET", "/runs/{id}/files/{*path}") => machine("A file that the record lists", "*/*"),
+            ("GET", "/assets/{name}") => machine("Style sheet, script and icons of the pages", "*/*"),
+            ("GET", "/metrics") => machine("Metrics for Prometheus", "application/openmetrics-text"),
+            ("GET", "/healthz") => machine("Whether the process answers", "text/plain; charset=utf-8"),
+            ("GET", "/readyz") => {
+                machine("Whether the database answers too, and it is not about to stop", "text/plain; charset=utf-8")
+            }
+            ("GET", "/") => page("The recipes; filters and order are part of the address"),
+            ("GET", "/recipes/{name}") => page("A recipe's history"),
+            ("GET", "/runs") => page("Runs, newest first"),
+            ("GET", "/runs/{id}") => page("A run; by the id of an attempt, the way to it"),
+            ("GET", "/queue") => page("What runs and what waits"),
+            ("GET", "/about") => page("What the words mean, and how the server is doing"),
+            ("GET", "/login") => page("The ways to log in"),
+            ("POST", "/login") => on("Logs in with a token"),
+            ("GET", "/login/forge") => on("Begins a login with the forge's account"),
+            ("GET", "/login/callback") => on("Ends a login with the forge's account"),
+            ("POST", "/logout") => on("Logs out"),
+            ("POST", "/runs") => on("Asks for a run"),
+            ("POST", "/runs/{id}/cancel") => on("Cancels a run"),
+            ("POST", "/runs/{id}/rerun") => on("Tests the same again"),
+            _ => return None,
+        })
     }
-    let ok = if (route.method, route.path) == ("POST", "/api/v1/runs") { "202" } else { "200" };
-    let problem = |about: &str| json!({ "description": about, "content": { "application/json": { "schema": error } } });
-    let mut operation = json!({
-        "summary": summary,
-        "parameters": parameters,
-        "responses": { ok: { "description": summary, "content": content }, "default": problem("what went wrong") },
+
+    fn operation(&self, route: &Route, generator: &mut SchemaGenerator) -> Value {
+        let error = reference::<ErrorJson>(generator);
+        let problem = |about: &str| {
+            let mut content = json!({ "application/json": { "schema": error } });
+            if self.tag != "api" {
+                // Whoever accepts JSON alone gets it here too.
+                content["text/html; charset=utf-8"] = json!({ "schema": { "type": "string" } });
+            }
+            if route.path == "/readyz" {
+                content["text/plain; charset=utf-8"] = json!({ "schema": { "type": "string" } });
+            }
+            if route.path.ends_with("badge.svg") {
+                content["image/svg+xml"] = json!({ "schema": { "type": "string" } });
+            }
+            json!({ "description": about, "content": content })
+        };
+        let mut operation = json!({
+            "tags": [self.tag],
+            "summary": self.summary,
+            "parameters": parameters(route),
+            "responses": {
+                self.ok: { "description": self.summary, "content": self.content },
+                "default": problem("what went wrong"),
+            },
+        });
+        match route.access {
+            Access::Open => {}
+            Access::Read => operation["security"] = json!([{}, { "token": [] }]),
+            Access::Act => {
+                operation["security"] = json!([{ "token": [] }]);
+                operation["responses"]["401"] = problem("no token");
+                operation["responses"]["403"] = problem("the token may not do this");
+            }
+        }
+        if let Some(body) = body(route, generator) {
+            operation["requestBody"] = json!({ "required": true, "content": body });
+        }
+        operation
+    }
+}
+
+/// What stands in the address.
+fn parameters(route: &Route) -> Vec<Value> {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).map(|name| {
+        let name = name.trim_start_matches('*');
+        let (about, schema) = match name {
+            "id" => ("number of the run, or id of one of its attempts", json!({ "type": "string", "minLength": 1 })),
+            "stage" => ("stage", json!({ "enum": Stage::ALL.map(Stage::as_str) })),
+            "path" => ("path as the record has it", json!({ "type": "string", "minLength": 1 })),
+            _ => ("name", json!({ "type": "string", "minLength": 1 })),
+        };
+        json!({ "name": name, "in": "path", "required": true, "description": about, "schema": schema })
     });
-    match route.access {
-        Access::Open => {}
-        Access::Read => operation["security"] = json!([{}, { "token": [] }]),
-        Access::Act => {
-            operation["security"] = json!([{ "token": [] }]);
-            operation["responses"]["401"] = problem("no token");
-            operation["responses"]["403"] = problem("the token may not do this");
-        }
+    let number = |most: Option<i64>| match most {
+        Some(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
+        None => json!({ "type": "integer", "format": "int64", "minimum": 1 }),
+    };
+    let words = |words: &[&str]| json!({ "enum": words });
+    let text = || json!({ "type": "string" });
+    let in_query: Vec<(&str, &str, Value)> = match (route.method, route.path) {
+        ("GET", "/api/v1/runs") => vec![
+            ("before", "only runs with lower numbers", number(None)),
+            ("limit", "at most so many; 50 if absent", number(Some(PAGE_MAX))),
+            ("recipe", "only runs of this recipe", text()),
+        ],
+        ("GET", "/runs") => vec![
+            ("before", "only runs with lower numbers", number(None)),
+            ("show", "only runs with this verdict", words(&["", "green", "red", "error"])),
+        ],
+        ("GET", "/recipes/{name}") => vec![("before", "only runs with lower numbers", number(None))],
+        ("GET", "/") => vec![
+            ("q", "part of the name", text()),
+            ("show", "only those whose newest judged run is so", words(&["", "green", "red", "error", "active"])),
+            ("pulls", "only those with open pull requests, if not empty", text()),
+            ("sort", "order", words(&["", "level", "verdict", "recent", "pulls"])),
+        ],
+        ("GET", "/login" | "/login/forge") => vec![("next", "where to go afterwards, on these pages", text())],
+        ("GET", "/login/callback") => vec![
+            ("code", "what the forge's account stands for", text()),
+            ("state", "what the login began with", text()),
+            ("error", "why the forge did not agree", text()),
+        ],
+        ("GET", "/runs/{id}/events") => vec![("after", "as `Last-Event-ID`", text())],
+        _ => Vec::new(),
+    };
+    let in_query = in_query
+        .into_iter()
+        .map(|(name, about, schema)| json!({ "name": name, "in": "query", "description": about, "schema": schema }));
+    in_path.chain(in_query).collect()
+}
+
+/// What is sent along.
+fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
+    let form = |fields: &[&str], needed: &[&str]| {
+        let fields: Map<String, Value> =
+            fields.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+        let schema = json!({ "type": "object", "properties": fields, "required": needed });
+        json!({ "application/x-www-form-urlencoded": { "schema": schema } })
+    };
+    match (route.method, route.path) {
+        ("POST", "/api/v1/runs") => Some(json!({ "application/json": { "schema": reference::<Enqueue>(generator) } })),
+        ("POST", "/runs") => Some(form(&["form", "recipe", "reference"], &["form", "recipe"])),
+        ("POST", "/runs/{id}/cancel" | "/runs/{id}/rerun") => Some(form(&["form"], &["form"])),
+        ("POST", "/login") => Some(form(&["token", "next"], &["token"])),
+        _ => None,
     }
-    if (route.method, route.path) == ("POST", "/api/v1/runs") {
-        let what = reference::<Enqueue>(generator);
-        operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": what } } });
-    }
-    operation
 }
 
 fn reference<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
@@ -135,12 +243,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_of_the_api_is_described_and_every_reference_leads_somewhere() {
+    fn every_route_is_described_and_nothing_else_and_every_reference_leads_somewhere() {
         let description = description();
-        for route in routes().iter().filter(|route| route.path.starts_with("/api/")) {
-            let operation = &description["paths"][route.path][route.method.to_lowercase()];
-            assert!(operation["responses"].is_object(), "{route:?} is not described");
+        let mut described: Vec<String> = Vec::new();
+        for (path, operations) in description["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                assert!(operation["responses"].is_object() && operation["summary"].is_string(), "{method} {path}");
+                described.push(format!("{} {path}", method.to_uppercase()));
+            }
         }
+        let mut served: Vec<String> =
+            routes().iter().map(|route| format!("{} {}", route.method, route.path.replace("{*", "{"))).collect();
+        described.sort();
+        served.sort();
+        assert_eq!(described, served);
         let text = description.to_string();
         let mut seen = 0;
         for part in text.split("\"$ref\":\"#").skip(1) {

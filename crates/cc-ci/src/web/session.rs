@@ -1,8 +1,12 @@
 //! Who is looking: signed cookies, bearer tokens, and the token that binds a form to its session.
 //!
-//! Nothing is kept on the server. A value is its payload and an HMAC over the payload and what it is for, so that a
+//! Sessions are not kept on the server, only those that were ended before their time are, in memory: a restart with the same
+//! key forgets them. A value is its payload and an HMAC over the payload and what it is for, so that a
 //! login that has only begun cannot be shown as a session. The rule to know: an action needs the form's token as well
 //! as the cookie, because browsers send cookies along with requests that other sites make.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
@@ -76,8 +80,29 @@ pub(super) struct Viewer {
     pub form: Option<String>,
 }
 
+/// Sessions that were ended by a logout, until they would have ended by themselves.
+#[derive(Debug, Default)]
+pub(super) struct Ended(Mutex<BTreeMap<String, i64>>);
+
+impl Ended {
+    /// Ends the session that came with a request, so that nobody who has copied its cookie can go on with it.
+    pub(super) fn end(&self, headers: &HeaderMap, settings: &Settings, now: Timestamp) {
+        let value = cookie(headers, &cookie_name(settings, Purpose::Session));
+        let Some(session) = value.and_then(|value| open::<SessionCookie>(settings, Purpose::Session, value)) else {
+            return;
+        };
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, until| *until > now.as_millisecond());
+        ended.insert(session.salt, session.until);
+    }
+
+    fn holds(&self, session: &SessionCookie) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session.salt)
+    }
+}
+
 /// Finds out who sent a request.
-pub(super) fn viewer(headers: &HeaderMap, settings: &Settings, now: Timestamp) -> Viewer {
+pub(super) fn viewer(headers: &HeaderMap, settings: &Settings, ended: &Ended, now: Timestamp) -> Viewer {
     if let Some(token) = bearer(headers) {
         let found = settings.tokens.iter().filter_map(|known| known.matches(token)).next_back();
         return match found {
@@ -87,7 +112,7 @@ pub(super) fn viewer(headers: &HeaderMap, settings: &Settings, now: Timestamp) -
     }
     let Some(value) = cookie(headers, &cookie_name(settings, Purpose::Session)) else { return Viewer::default() };
     let Some(session) = open::<SessionCookie>(settings, Purpose::Session, value) else { return Viewer::default() };
-    if session.until <= now.as_millisecond() {
+    if session.until <= now.as_millisecond() || ended.holds(&session) {
         return Viewer::default();
     }
     let right = if session.act { Right::Act } else { Right::Read };
@@ -194,7 +219,7 @@ fn seal<T: Serialize>(settings: &Settings, purpose: Purpose, payload: &T) -> Str
 
 fn open<T: DeserializeOwned>(settings: &Settings, purpose: Purpose, value: &str) -> Option<T> {
     let (payload, found) = value.split_once('.')?;
-    if !same(found, &mac(settings, purpose, payload.as_bytes())) {
+    if found.is_empty() || !same(found, &mac(settings, purpose, payload.as_bytes())) {
         return None;
     }
     serde_json::from_slice(&B64.decode(payload).ok()?).ok()
@@ -247,13 +272,13 @@ mod tests {
         let seen = viewer(&request("cookie", &format!("a=b; {pair}")), &settings, now);
         assert_eq!((seen.person, seen.right), (Some(ana()), Some(Right::Act)));
         assert_ne!(seen.form.as_deref(), pair.rsplit('.').next());
-        assert_eq!(viewer(&request("cookie", pair), &settings, now + SESSION), Viewer::default());
+        assert_eq!(viewer(&request("cookie", pair), &settings, &Ended::default(), now + SESSION), Viewer::default());
         let mut changed = pair.to_owned();
         changed.replace_range(14..15, if &pair[14..15] == "A" { "B" } else { "A" });
-        assert_eq!(viewer(&request("cookie", &changed), &settings, now), Viewer::default());
+        assert_eq!(viewer(&request("cookie", &changed), &settings, &Ended::default(), now), Viewer::default());
         let mut other = settings;
         other.session_key = SessionKey::new([8; 32]);
-        assert_eq!(viewer(&request("cookie", pair), &other, now), Viewer::default());
+        assert_eq!(viewer(&request("cookie", pair), &other, &Ended::default(), now), Viewer::default());
     }
 
     #[test]
@@ -263,7 +288,10 @@ mod tests {
         let header = begin_login(&settings, &login);
         assert!(!header.contains("Secure"));
         let value = header.split(';').next().unwrap().replacen("ccci-login=", "ccci=", 1);
-        assert_eq!(viewer(&request("cookie", &value), &settings, Timestamp::UNIX_EPOCH), Viewer::default());
+        assert_eq!(
+            viewer(&request("cookie", &value), &settings, &Ended::default(), Timestamp::UNIX_EPOCH),
+            Viewer::default()
+        );
         let pair = header.split(';').next().unwrap();
         let now = Timestamp::UNIX_EPOCH;
         assert_eq!(begun_login(&request("cookie", pair), &settings, now), Some(login));
@@ -280,7 +308,7 @@ mod tests {
             ("Bearer ", None),
             ("Basic s3cret", None),
         ] {
-            let seen = viewer(&request("authorization", header), &settings, Timestamp::UNIX_EPOCH);
+            let seen = viewer(&request("authorization", header), &settings, &Ended::default(), Timestamp::UNIX_EPOCH);
             assert_eq!(seen.right, want, "{header}");
         }
     }

@@ -22,6 +22,7 @@ use crate::store::Store;
 use super::live::Hub;
 use super::metrics::Metrics;
 use super::pages::overview::Cache;
+use super::session::Ended;
 
 /// A future that can be kept in a trait object.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -230,6 +231,7 @@ pub struct Parts {
     pub clock: SharedClock,
     /// When this is cancelled, live logs end so that the server can stop.
     pub stop: CancellationToken,
+    pub(super) ended: Ended,
     pub(super) hub: Hub,
     pub(super) metrics: Metrics,
     pub(super) overview: Cache,
@@ -258,6 +260,7 @@ impl WebState {
             reconcilers: Arc::new(Vec::new),
             clock,
             stop: CancellationToken::new(),
+            ended: Ended::default(),
             hub,
             metrics: Metrics::new(),
             overview: Cache::default(),

@@ -106,6 +106,33 @@ pub(super) fn block(text: &str) -> String {
     sanitise::clip(&sanitise::text(text), 20_000)
 }
 
+/// A word that a shell takes as it is, whatever stands in it.
+pub(super) fn shell_word(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A part of one of our own sentences, which mark code by backticks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Whether it is code.
+    pub code: bool,
+    /// The text without its marks.
+    pub text: &'static str,
+}
+
+/// Takes a sentence apart at its backticks. One that is never closed stays what it is.
+pub(super) fn pieces(sentence: &'static str) -> Vec<Piece> {
+    if !sentence.matches('`').count().is_multiple_of(2) {
+        return vec![Piece { code: false, text: sentence }];
+    }
+    let parts = sentence.split('`').enumerate().map(|(at, text)| Piece { code: at % 2 == 1, text });
+    parts.filter(|piece| !piece.text.is_empty()).collect()
+}
+
 /// A point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Time {
@@ -199,6 +226,14 @@ mod tests {
         {
             assert_eq!(bytes(n), want);
         }
+    }
+
+    #[test]
+    fn code_in_sentences_is_marked() {
+        let shown = |text| pieces(text).iter().map(|p| (p.code, p.text)).collect::<Vec<_>>();
+        assert_eq!(shown("add `a=b` under `c`"), [(false, "add "), (true, "a=b"), (false, " under "), (true, "c")]);
+        assert_eq!(shown("plain"), [(false, "plain")]);
+        assert_eq!(shown("odd ` one"), [(false, "odd ` one")]);
     }
 
     #[test]

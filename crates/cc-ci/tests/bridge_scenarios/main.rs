@@ -6,8 +6,11 @@
 mod common;
 
 mod answers;
+mod browser;
+mod buttons;
 mod comments;
 mod crashes;
+mod login;
 mod order;
 mod real;
 mod scripted;

@@ -98,7 +98,7 @@ impl World {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let at = |name: &str| self.at(name);
         let text = format!(
             "[forge]\nurl = {:?}\ntoken_file = {:?}\nwebhook_secret_files = [{:?}]\nrepositories = [{REPO:?}]\n\
              poll_every = \"1h\"\n{}[server]\nlisten = {:?}\ngrace = \"0s\"\n[runs]\ndir = {:?}\ndisk_floor_mb = 0\n{}",
@@ -111,6 +111,25 @@ impl World {
             self.more,
         );
         Config::resolve(&Layers::of(Some(("test.toml", &text)), |_| None).unwrap()).unwrap()
+    }
+
+    /// Adds to the configuration of the next server.
+    pub(crate) fn configure(&mut self, more: &str) {
+        self.more.push_str(more);
+    }
+
+    /// Where the server listens.
+    pub(crate) fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// A file of this world.
+    pub(crate) fn at(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
     }
 
     /// Kills the server: everything it was doing stops where it is.

@@ -53,14 +53,14 @@ async fn browse(program: &PathBuf, url: &str, script: bool, more: &[String]) -> 
 }
 
 fn addresses(served: &Served, judged: i64, red: i64) -> Vec<(&'static str, String, String)> {
-    let run = |name, number: i64| (name, format!("/runs/{number}"), format!("Run {number}: "));
+    let run = |name, sign, number: i64| (name, format!("/runs/{number}"), format!("{sign} Run {number}: "));
     vec![
         ("overview", "/".into(), "Recipes · cc-ci".into()),
         ("recipe", "/recipes/gitea".into(), "gitea · cc-ci".into()),
         ("runs", "/runs".into(), "Runs · cc-ci".into()),
-        run("run-green", judged),
-        run("run-red", red),
-        run("run-live", served.running),
+        run("run-green", "✔", judged),
+        run("run-red", "✘", red),
+        run("run-live", "▶", served.running),
         ("queue", "/queue".into(), "Queue · cc-ci".into()),
         ("about", "/about".into(), "About and health · cc-ci".into()),
         ("login", "/login".into(), "Log in · cc-ci".into()),

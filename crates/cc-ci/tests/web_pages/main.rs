@@ -9,4 +9,5 @@ mod content;
 mod live;
 mod login;
 mod remote;
+mod style;
 mod support;

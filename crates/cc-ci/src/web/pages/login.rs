@@ -112,7 +112,8 @@ pub(crate) async fn callback(
 }
 
 /// `POST /logout`
-pub(crate) async fn logout(State(state): State<WebState>) -> Response {
+pub(crate) async fn logout(State(state): State<WebState>, headers: HeaderMap) -> Response {
+    state.ended.end(&headers, &state.settings, state.clock.now());
     to("/", &[session::end(&state.settings, Purpose::Session)])
 }
 

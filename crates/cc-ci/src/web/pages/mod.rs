@@ -22,6 +22,7 @@ pub(super) mod queue;
 pub(super) mod recipe;
 pub(super) mod run;
 pub(super) mod runs;
+mod stage;
 
 /// What the frame around every page needs.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub(super) struct Page {
     pub here: &'static str,
     /// Version of the assets.
     pub assets: &'static str,
+    /// Icon of the tab; that of a run shows how it stands.
+    pub icon: &'static str,
     /// Who is logged in.
     pub login: Option<String>,
     /// Token for forms, if the viewer may act.
@@ -50,10 +53,25 @@ impl Page {
             site: state.settings.title.clone(),
             here,
             assets: super::assets::VERSION.as_str(),
+            icon: "icon.svg",
             login: viewer.person.as_ref().map(|person| view::line(&person.login)),
             form: viewer.form.clone().filter(|_| may_act),
             session: viewer.form.is_some(),
         }
+    }
+}
+
+impl Page {
+    /// With the icon of a status, by its style class.
+    pub(super) fn with_icon(mut self, class: &str) -> Self {
+        self.icon = match class {
+            "good" => "icon-good.svg",
+            "bad" => "icon-bad.svg",
+            "warn" => "icon-warn.svg",
+            "busy" => "icon-busy.svg",
+            _ => "icon.svg",
+        };
+        self
     }
 }
 

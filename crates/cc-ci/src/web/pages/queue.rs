@@ -114,6 +114,11 @@ pub(crate) async fn show(
     })
 }
 
+/// A wait as the end of a sentence: `starts in about 4 min`.
+pub(crate) fn soon(wait: SignedDuration) -> String {
+    if wait <= SignedDuration::ZERO { about(wait) } else { format!("in {}", about(wait)) }
+}
+
 /// An expectation is rough, and is told so.
 fn about(duration: SignedDuration) -> String {
     match duration.as_secs() {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::domain::Stage;
 use crate::results::words;
-use crate::store::runs;
+use crate::store::runs::{self, RunRow};
 use crate::store::views::{self, StageTime};
 
 use super::{Page, RunLine, html, repo_url};
@@ -20,6 +20,8 @@ use crate::web::view::{self, Mark};
 
 /// Judged runs in the charts.
 const CHARTED: i64 = 60;
+/// Columns that a level chart has room for at least.
+const ROOM: i64 = 20;
 /// Runs on a page.
 const PAGE: i64 = 50;
 
@@ -46,6 +48,8 @@ struct Recipe {
     columns: Vec<Column>,
     left: i64,
     width: i64,
+    oldest_day: String,
+    newest_day: String,
     curves: Vec<(Curve, String, String, String)>,
     history: Vec<HistoryRow>,
     runs: Vec<RunLine>,
@@ -77,6 +81,8 @@ pub(crate) async fn show(
     let pulls = state.open_pulls.borrow().get(&repo_name).cloned().unwrap_or_default();
     let shown = view::line(&name);
     let path = super::segment(&name);
+    let charted = i64::try_from(numbers.len()).unwrap_or(CHARTED);
+    let (room, step) = (charted.max(ROOM), i64::try_from(chart::STEP).unwrap_or(1));
     let base = state.settings.public_url.as_str().trim_end_matches('/').to_owned();
     html(&Recipe {
         page: Page::new(shown.clone(), "recipes", &state, &viewer),
@@ -86,8 +92,10 @@ pub(crate) async fn show(
         version: recipe.version.as_deref().map(view::line).unwrap_or_default(),
         columns: chart::levels(&recipe.judged),
         // The newest run stands at the right edge, and a short history does not make broad columns.
-        left: (numbers.len() as i64 - CHARTED) * chart::STEP as i64,
-        width: CHARTED * chart::STEP as i64,
+        left: (charted - room) * step,
+        width: room * step,
+        oldest_day: recipe.judged.last().map(|run| day(run, &state)).unwrap_or_default(),
+        newest_day: recipe.judged.first().map(|run| day(run, &state)).unwrap_or_default(),
         curves: chart::curves(&times)
             .into_iter()
             .map(|c| {
@@ -104,6 +112,12 @@ pub(crate) async fn show(
         name: shown,
         path,
     })
+}
+
+/// The day on which a run ended, for the foot of the charts.
+fn day(run: &RunRow, state: &WebState) -> String {
+    let at = view::time(run.finished.unwrap_or(run.queued), state.clock.now());
+    at.exact.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn history_row(line: RunLine, times: &[StageTime]) -> HistoryRow {

@@ -1,72 +1,23 @@
 //! `/runs/{id}`: one run, while it waits, while it runs, and what came of it.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path as FsPath;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use crate::domain::{HostLoad, Pressure, Run, Stage, StageResult, StageStatus};
-use crate::results::{sanitise, words};
+use crate::domain::{HostLoad, Run, Stage};
+use crate::results::words;
 use crate::store::runs::{RunRow, RunState};
 use crate::store::{attempts, events, results, runs, stage_rows, triggers};
 
-use super::{Page, RunLine, html, repo_url, run_number};
-use crate::web::chart::{self, LaneBars};
+use super::stage::{StageView, Tail, stage_view, tail};
+use super::{Page, RunLine, html, queue, repo_url, run_number};
+use crate::web::chart::{self, LaneBars, PressureBar};
 use crate::web::error::WebError;
 use crate::web::live::{Cursor, log_path};
 use crate::web::session::Viewer;
 use crate::web::state::WebState;
-use crate::web::view::{self, Mark, Time};
-
-/// Bytes of a stage's log that stand on the page; the rest is a link away.
-const TAIL: u64 = 16 * 1024;
-
-struct StageView {
-    name: &'static str,
-    lane: &'static str,
-    about: &'static str,
-    mark: Mark,
-    took: String,
-    checks: String,
-    reason: Option<ReasonView>,
-    skip: String,
-    steps: Vec<StepView>,
-    tests: Vec<TestView>,
-    log: String,
-    log_cut: bool,
-    has_log: bool,
-    open: bool,
-    flaky: bool,
-}
-
-struct ReasonView {
-    code: &'static str,
-    meaning: &'static str,
-    fault: &'static str,
-    service: String,
-    message: String,
-    remedy: &'static str,
-    evidence: String,
-}
-
-struct StepView {
-    name: String,
-    detail: String,
-    took: String,
-    ok: bool,
-}
-
-struct TestView {
-    name: String,
-    mark: Mark,
-    took: String,
-    attempts: u32,
-    flaky: bool,
-    message: String,
-}
+use crate::web::view::{self, Time};
 
 struct AttemptView {
     number: i64,
@@ -110,7 +61,10 @@ struct RunPage {
     whole: String,
     stages: Vec<StageView>,
     facts: Vec<(&'static str, String)>,
-    pressure: Vec<(&'static str, String, String)>,
+    pressure: Vec<PressureBar>,
+    host: Vec<(&'static str, String)>,
+    place: String,
+    again: String,
     screenshot: Option<String>,
     files: Vec<FileView>,
     attempts: Vec<AttemptView>,
@@ -167,10 +121,19 @@ pub(crate) async fn show(
     let live = row.state == RunState::Running;
     let line = RunLine::new(&row, &state);
     let repo = state.settings.forge_url.as_ref().and_then(|forge| repo_url(forge, &row.what.repo_name));
-    let title = format!("Run {number}: {} {}", line.recipe, line.mark.word);
+    let title = format!("{} Run {number}: {} {}", line.mark.sign, line.recipe, line.mark.word);
+    let (lanes, whole) = match (&record, row.started) {
+        (Some(record), _) => (chart::timeline(record), words::duration(record.duration_ms)),
+        (None, Some(started)) if live => {
+            let under_way: Vec<Stage> = stages.iter().filter(|s| s.runs()).map(|s| s.stage).collect();
+            (chart::timeline_so_far(started, now, &rows, &under_way), view::span(now.duration_since(started)))
+        }
+        (None, _) => (Vec::new(), String::new()),
+    };
     html(&RunPage {
-        page: Page::new(title, "runs", &state, &viewer),
+        page: Page::new(title, "runs", &state, &viewer).with_icon(line.mark.class),
         commit: view::line(&row.what.commit),
+        again: again(repo.as_deref(), &row.what.commit, record.as_ref()),
         repo,
         live,
         queued: row.state == RunState::Queued,
@@ -192,11 +155,13 @@ pub(crate) async fn show(
         }),
         began: row.started.map(|at| view::time(at, now)),
         verdict_sentence: verdict_sentence(&row),
-        lanes: record.as_ref().map(chart::timeline).unwrap_or_default(),
-        whole: record.as_ref().map(|r| words::duration(r.duration_ms)).unwrap_or_default(),
+        lanes,
+        whole,
         stages,
         facts: record.as_ref().map(facts).unwrap_or_default(),
-        pressure: record.as_ref().map(|r| pressure(&r.host)).unwrap_or_default(),
+        pressure: record.as_ref().map(|r| chart::pressure(&r.host)).unwrap_or_default(),
+        host: record.as_ref().map(|r| host(&r.host)).unwrap_or_default(),
+        place: if row.state == RunState::Queued { place(&state, number).await? } else { String::new() },
         screenshot: record.as_ref().and_then(|r| {
             let shot = r.screenshot.as_ref().filter(|shot| !shot.blank)?;
             r.files.iter().any(|f| f.path == shot.file).then(|| file_link(number, &shot.file))
@@ -280,71 +245,6 @@ fn verdict_sentence(run: &RunRow) -> &'static str {
     }
 }
 
-fn stage_about(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Install => "a fresh deploy converges and answers",
-        Stage::Upgrade => "an upgrade in place keeps the data",
-        Stage::Backup => "the backup holds what its labels ask for",
-        Stage::Restore => "after a loss the backup brings the data back",
-        Stage::Custom => "the suite's own tests",
-    }
-}
-
-fn stage_view(stage: Stage, result: Option<&StageResult>, tail: Tail, state: RunState) -> StageView {
-    let waiting = match state {
-        RunState::Finished => Mark { sign: "…", word: "unknown", class: "none" },
-        RunState::Running if tail.end > 0 => Mark { sign: "▶", word: "running", class: "busy" },
-        RunState::Running | RunState::Queued => Mark { sign: "…", word: "to come", class: "none" },
-    };
-    let mark = result.map_or(waiting, |result| view::stage_mark(result.status));
-    let bad = result.is_some_and(|r| matches!(r.status, StageStatus::Fail | StageStatus::Inconclusive));
-    StageView {
-        name: stage.as_str(),
-        lane: stage.lane().as_str(),
-        about: stage_about(stage),
-        mark,
-        took: view::millis(result.and_then(|r| r.duration_ms)),
-        checks: result.map(words::checks).unwrap_or_default(),
-        reason: result.and_then(|r| r.reason.as_ref()).map(|reason| ReasonView {
-            code: reason.code.as_str(),
-            meaning: reason.code.summary(),
-            fault: reason.fault.as_str(),
-            service: reason.service.as_deref().map(view::line).unwrap_or_default(),
-            message: view::line(&reason.message),
-            remedy: reason.code.remedy(),
-            evidence: view::block(&reason.evidence.join("\n")),
-        }),
-        skip: result.and_then(|r| r.skip.as_deref()).map(view::line).unwrap_or_default(),
-        steps: result
-            .map_or(&[][..], |r| &r.steps)
-            .iter()
-            .map(|step| StepView {
-                name: view::line(&step.name),
-                detail: view::line(&step.detail),
-                took: words::duration(step.duration_ms),
-                ok: step.ok,
-            })
-            .collect(),
-        tests: result
-            .map_or(&[][..], |r| &r.tests)
-            .iter()
-            .map(|test| TestView {
-                name: view::line(&test.name),
-                mark: view::test_mark(test.status),
-                took: words::duration(test.duration_ms),
-                attempts: test.attempts,
-                flaky: test.is_flaky(),
-                message: view::block(&test.message),
-            })
-            .collect(),
-        has_log: tail.end > 0,
-        log: tail.text,
-        log_cut: tail.cut,
-        open: bad,
-        flaky: result.is_some_and(|r| r.flaky),
-    }
-}
-
 fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Run id", run.run.to_string()),
@@ -388,21 +288,52 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
 }
 
 /// What the host was under: name, mean, worst ten seconds.
-fn pressure(host: &HostLoad) -> Vec<(&'static str, String, String)> {
-    let stall = |name, pressure: Option<Pressure>| {
-        pressure.map(|p| (name, format!("{:.1} %", p.mean), format!("{:.1} %", p.max)))
-    };
-    [
-        stall("Waiting for CPU", host.cpu),
-        stall("Waiting for disk", host.io),
-        stall("Waiting for memory", host.memory),
-        Some(("Load", "–".to_owned(), format!("{:.2} on {} CPUs", host.load_max, host.cpus))),
-        Some(("Free memory", "–".to_owned(), format!("at least {}", view::bytes(host.memory_available_min)))),
-        host.disk_free.map(|free| ("Free disk", "–".to_owned(), format!("{} at the end", view::bytes(free)))),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+/// What else is known of the host while it ran.
+fn host(host: &HostLoad) -> Vec<(&'static str, String)> {
+    let cpus = words::count(usize::try_from(host.cpus).unwrap_or(usize::MAX), "CPU");
+    let mut facts = vec![
+        ("Highest load", format!("{:.2} on {cpus}", host.load_max)),
+        ("Free memory", format!("at least {}", view::bytes(host.memory_available_min))),
+    ];
+    if let Some(free) = host.disk_free {
+        facts.push(("Free disk", format!("{} at the end", view::bytes(free))));
+    }
+    facts
+}
+
+/// Where a queued run stands, as far as that can be told.
+async fn place(state: &WebState, number: i64) -> Result<String, WebError> {
+    let line = queue::line(state).await?;
+    let waiting = line.waiting.iter().find(|waiting| waiting.run.number == number);
+    Ok(waiting.and_then(|waiting| waiting.wait).map_or_else(String::new, |wait| {
+        format!("Place {} in the queue, starts {}.", wait.position, queue::soon(wait.until_start))
+    }))
+}
+
+/// The command that tests the same at home. Empty if the commit or the forge is not known well enough to say.
+fn again(repo: Option<&str>, commit: &str, record: Option<&Run>) -> String {
+    let base = record.and_then(|r| r.base.as_ref()).map(|base| base.commit.as_str());
+    let suite = record.and_then(|r| r.suite.as_ref()).map(|suite| (suite.source.as_str(), suite.commit.as_deref()));
+    repo.map_or_else(String::new, |repo| command(repo, commit, base, suite))
+}
+
+fn command(repo: &str, commit: &str, base: Option<&str>, suite: Option<(&str, Option<&str>)>) -> String {
+    if !is_commit(commit) {
+        return String::new();
+    }
+    let source = format!("{repo}.git");
+    let mut words = vec!["cc-ci", "test", &source, "--ref", commit];
+    words.extend(base.filter(|base| is_commit(base)).into_iter().flat_map(|base| ["--base", base]));
+    // A folder of the server's is of no use elsewhere.
+    if let Some((source, commit)) = suite.filter(|(source, _)| source.starts_with("https://")) {
+        words.extend(["--tests", source]);
+        words.extend(commit.filter(|commit| is_commit(commit)).into_iter().flat_map(|commit| ["--tests-ref", commit]));
+    }
+    view::line(&words.into_iter().map(view::shell_word).collect::<Vec<_>>().join(" "))
+}
+
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn files(run: &Run, number: i64) -> Vec<FileView> {
@@ -422,47 +353,18 @@ fn file_link(number: i64, path: &str) -> String {
     format!("/runs/{number}/files/{}", path.join("/"))
 }
 
-/// The end of a log.
-#[derive(Debug, Default)]
-struct Tail {
-    text: String,
-    /// Whether something stands before it.
-    cut: bool,
-    /// The byte after it: where the live log goes on.
-    end: u64,
-}
-
-/// The last whole lines of a log; nothing if it cannot be read.
-fn tail(path: &FsPath) -> Tail {
-    let read = || -> std::io::Result<Tail> {
-        let mut file = std::fs::File::open(path)?;
-        let size = file.metadata()?.len();
-        let from = size.saturating_sub(TAIL);
-        file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.take(size - from).read_to_end(&mut bytes)?;
-        let first = if from == 0 { 0 } else { bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1) };
-        let last = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let text = sanitise::text(&String::from_utf8_lossy(bytes.get(first..last).unwrap_or_default()));
-        Ok(Tail { text, cut: from > 0, end: from + last as u64 })
-    };
-    read().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_holds_whole_lines_and_says_where_it_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.log");
-        std::fs::write(&path, "one\ntwo\nthr").unwrap();
-        let end = tail(&path);
-        assert_eq!((end.text.as_str(), end.cut, end.end), ("one\ntwo\n", false, 8));
-        std::fs::write(&path, format!("{}\nlast\n", "x".repeat(20_000))).unwrap();
-        let end = tail(&path);
-        assert_eq!((end.text.as_str(), end.cut, end.end), ("last\n", true, 20_006));
-        assert_eq!(tail(&folder.path().join("none")).end, 0);
+    fn the_command_holds_nothing_that_a_shell_would_run() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let repo = "https://git.example.org/coop-cloud/gitea";
+        let want = format!("cc-ci test {repo}.git --ref {commit}");
+        assert_eq!(command(repo, commit, Some("main; id"), Some(("/srv/tests", None))), want);
+        assert_eq!(command(repo, "$(id)", None, None), "");
+        let evil = command(repo, commit, Some(commit), Some(("https://x/$(id)'", Some(commit))));
+        assert_eq!(evil, format!("{want} --base {commit} --tests 'https://x/$(id)'\\''' --tests-ref {commit}"));
     }
 }

@@ -3,23 +3,21 @@
 //! It writes rows directly, so it must never be given a database that people use. Everything follows from a counter, so
 //! two seedings are equal.
 
+mod record;
 pub mod served;
 
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{
-    BaseInfo, EngineInfo, FileRef, HostLoad, ImageInfo, PolicyFinding, Pressure, Reason, ReasonCode, RecipeInfo, Run,
-    RunId, SCHEMA_VERSION, Screenshot, SecretScan, Stage, StageResult, StageStatus, Step, SuiteInfo, Teardown,
-    TestCase, TestKind, TestStatus, Verdict, level, verdict,
-};
-use crate::results::card;
+use crate::domain::{RunId, Stage, StageStatus, Verdict};
 use crate::store::attempts::{self, AttemptEnding};
-use crate::store::leases::{self, Ending, NewLease};
+use crate::store::leases::{self, Ending, NewLease, Returned};
 use crate::store::runs::{self, NewRun, Outcome};
 use crate::store::triggers::{self, Cause, Decided, NewTrigger};
 use crate::store::{Store, StoreError, Write, events, results, stage_rows};
+
+use record::{files, log_text, record, stage};
 
 /// Recipes, each with what becomes of its runs: a share of bad ones in per cent, and the stage that goes wrong.
 const RECIPES: [(&str, &str, u64, Stage); 12] = [
@@ -130,11 +128,15 @@ async fn begin(
     let lease = NewLease {
         token: format!("seed-{at}"),
         holder: "seed".to_owned(),
-        run_id: RunId::new(u64::try_from(began.as_second()).unwrap_or(0), u32::try_from(at).unwrap_or(0)),
+        run_id: run_id(began, at),
         expires: began + SignedDuration::from_mins(5),
         deadline: began + SignedDuration::from_hours(1),
     };
     Ok((number, lease))
+}
+
+fn run_id(began: Timestamp, at: usize) -> RunId {
+    RunId::new(u64::try_from(began.as_second()).unwrap_or(0), u32::try_from(at).unwrap_or(0))
 }
 
 async fn take(write: &mut Write, number: i64, lease: &NewLease, began: Timestamp) -> Result<(), SeedError> {
@@ -145,8 +147,18 @@ async fn take(write: &mut Write, number: i64, lease: &NewLease, began: Timestamp
 }
 
 async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&Path>) -> Result<(), SeedError> {
-    let (number, lease) = begin(write, at, began - SignedDuration::from_secs(40), began).await?;
+    let (number, mut lease) = begin(write, at, began - SignedDuration::from_secs(40), began).await?;
     take(write, number, &lease, began).await?;
+    let tries = if chance(at, 11) < 4 { 2 } else { 1 };
+    if tries == 2 {
+        let why = "registry-unreachable: the image registry does not answer";
+        let again = began + SignedDuration::from_secs(20);
+        attempts::finish(write, &lease.token, AttemptEnding::Retried, why, again).await?;
+        leases::requeue(write, number, &lease.token, Returned::Retry, again, why).await?;
+        lease.token = format!("seed-{at}-2");
+        lease.run_id = run_id(again, at);
+        take(write, number, &lease, again).await?;
+    }
     let odd = chance(at, 3);
     let (outcome, ended) = match odd {
         0..=1 => (Outcome::Cancelled, AttemptEnding::Cancelled),
@@ -163,7 +175,7 @@ async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&P
         for stage in &record.stages {
             stage_rows::insert(write, number, &lease.token, stage, end).await?;
         }
-        results::put(write, number, 1, &record, end).await?;
+        results::put(write, number, tries, &record, end).await?;
     }
     let ending = Ending {
         outcome,
@@ -174,7 +186,7 @@ async fn finished(write: &mut Write, at: usize, began: Timestamp, dir: Option<&P
             Outcome::Overdue => "not over after 1 hour".to_owned(),
             _ => record.stages.iter().find_map(|s| s.reason.as_ref()).map(|r| r.to_string()).unwrap_or_default(),
         },
-        flaky: record.flaky,
+        flaky: judged && record.flaky,
     };
     attempts::finish(write, &lease.token, ended, &ending.why, end).await?;
     leases::end(write, number, Some(&lease.token), &ending, end).await?;
@@ -214,223 +226,4 @@ async fn open(write: &mut Write, first: usize, now: Timestamp, dir: Option<&Path
         begin(write, at, now - SignedDuration::from_secs(30), now).await?;
     }
     Ok(number)
-}
-
-fn stage(at: usize, stage: Stage, start: Timestamp, from: i64, took: i64, status: StageStatus) -> StageResult {
-    let began = start + SignedDuration::from_millis(from);
-    let mut result = StageResult::not_run(stage, "");
-    result.status = status;
-    result.skip = None;
-    result.started = Some(began);
-    result.duration_ms = u64::try_from(took).ok();
-    let third = u64::try_from(took / 3).unwrap_or(0);
-    let later = |part: i64| began + SignedDuration::from_millis(took / 3 * part);
-    result.steps = [
-        ("deploy", "3 services", 0),
-        ("converge", "all tasks run", 1),
-        ("probe", "http://app.ccci.test/ answered 200", 2),
-    ]
-    .map(|(name, detail, part)| Step {
-        name: name.into(),
-        started: later(part),
-        duration_ms: third,
-        detail: detail.into(),
-        ok: status == StageStatus::Pass || part < 2,
-    })
-    .into();
-    let test = |name: &str, kind, good| TestCase {
-        name: name.into(),
-        kind,
-        status: if good { TestStatus::Pass } else { TestStatus::Fail },
-        started: later(2),
-        duration_ms: 180,
-        attempts: if good && chance(at, 9) < 4 { 2 } else { 1 },
-        assertions: (kind == TestKind::Hurl).then_some(6),
-        message: if good {
-            String::new()
-        } else {
-            "custom/20-login.hurl:14: status\n   expected 200\n   actual   502".into()
-        },
-    };
-    let good = status == StageStatus::Pass;
-    result.tests = match stage {
-        Stage::Custom => {
-            vec![test("custom/10-index.hurl", TestKind::Hurl, true), test("custom/20-login.hurl", TestKind::Hurl, good)]
-        }
-        Stage::Install | Stage::Upgrade | Stage::Backup | Stage::Restore => {
-            vec![test("converged", TestKind::Builtin, true), test("answers", TestKind::Builtin, good)]
-        }
-    };
-    result.flaky = result.tests.iter().any(TestCase::is_flaky);
-    result
-}
-
-fn bad_reason(stage: Stage) -> Reason {
-    let (code, message) = match stage {
-        Stage::Install => (ReasonCode::CrashLoop, "task backend.1 ended 3 times in 9 s, each time with exit code 1"),
-        Stage::Upgrade => (ReasonCode::DataLostUpgrade, "the marker that was stored before is gone"),
-        Stage::Backup => (ReasonCode::BackupEmpty, "the backup holds no file of volume `data`"),
-        Stage::Restore => (ReasonCode::RestoreEmpty, "the marker is not back"),
-        Stage::Custom => (ReasonCode::TestFailed, "custom/20-login.hurl: expected status 200, got 502"),
-    };
-    Reason::new(code, message).service("app").evidence([
-        "app.1  Failed  08:12:14  task: non-zero exit (1)",
-        "app.1  | could not connect to server: Connection refused",
-        "app.1  |   Is the server running on host \"db\" (10.0.1.4) and accepting TCP/IP connections on port 5432?",
-    ])
-}
-
-/// The record of the `at`-th run.
-fn record(at: usize, run: &RunId, began: Timestamp) -> Run {
-    let (recipe, version, bad_share, bad_stage) = RECIPES[at * 7 % RECIPES.len()];
-    let bad = chance(at, 1) < bad_share;
-    let unjudged = !bad && chance(at, 2) < 4;
-    let pace = 800 + i64::try_from(chance(at, 5)).unwrap_or(0) * 6;
-    let took = |ms: i64| ms * pace / 1000;
-    let plan = [
-        (Stage::Install, 900, took(14_000)),
-        (Stage::Upgrade, 1_100, took(26_000)),
-        (Stage::Backup, 1_400 + took(26_000), took(5_000)),
-        (Stage::Restore, 1_800 + took(31_000), took(9_000)),
-        (Stage::Custom, 1_200 + took(14_000), took(7_000)),
-    ];
-    let mut stages = Vec::new();
-    let mut broken = [false; 2];
-    for (name, from, took) in plan {
-        let lane = usize::from(name.lane() == crate::domain::Lane::Data);
-        if broken[lane] {
-            stages.push(StageResult::not_run(name, "an earlier stage of its lane did not hold"));
-            continue;
-        }
-        let goes_wrong = name == if unjudged { Stage::Install } else { bad_stage };
-        let status = match (bad && goes_wrong, unjudged && goes_wrong) {
-            (true, _) => StageStatus::Fail,
-            (_, true) => StageStatus::Inconclusive,
-            _ => StageStatus::Pass,
-        };
-        let mut result = stage(at, name, began, from, took, status);
-        match status {
-            StageStatus::Fail => result.reason = Some(bad_reason(name)),
-            StageStatus::Inconclusive => {
-                result.reason =
-                    Some(Reason::new(ReasonCode::AddressesExhausted, "all tasks of 2 services stayed New for 30 s"));
-            }
-            StageStatus::Pass | StageStatus::NotApplicable | StageStatus::NotRun => {}
-        }
-        broken[lane] |= status != StageStatus::Pass;
-        stages.push(result);
-    }
-    let last = plan.iter().map(|(_, from, took)| from + took).max().unwrap_or(0);
-    let listed = |path: &str, about: &str| FileRef { path: path.into(), bytes: 2_345, about: about.into() };
-    Run {
-        schema: SCHEMA_VERSION,
-        run: run.clone(),
-        recipe: RecipeInfo {
-            name: recipe.into(),
-            source: format!("https://git.coopcloud.tech/coop-cloud/{recipe}.git"),
-            reference: None,
-            commit: commit(at),
-            version: Some(version.into()),
-        },
-        base: Some(BaseInfo {
-            reference: Some("main".into()),
-            commit: commit(at + 1_000_000),
-            version: Some("2.3.0+1.24.5".into()),
-            chosen: "newest release tag".into(),
-        }),
-        suite: Some(SuiteInfo {
-            source: "https://git.coopcloud.tech/coop-cloud/cc-ci-tests.git".into(),
-            commit: Some(commit(7)),
-            files: vec!["custom/10-index.hurl".into(), "custom/20-login.hurl".into()],
-            digest: "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef".into(),
-            custom_tests: 2,
-        }),
-        started: began,
-        duration_ms: u64::try_from(last + 3_900).unwrap_or(0),
-        verdict: verdict(&stages, &Stage::ALL, true, true),
-        level: level(&stages),
-        requested: Stage::ALL.into(),
-        flaky: stages.iter().any(|stage| stage.flaky),
-        clean_teardown: true,
-        teardown: Teardown {
-            looked_for: ["service", "container", "network", "volume", "secret", "config"].map(Into::into).into(),
-            removed: 17,
-            leftovers: Vec::new(),
-            duration_ms: 3_100,
-        },
-        no_secret_leak: true,
-        secret_scan: SecretScan { secrets: 4, encodings: 22, files: 31, masked: 6, ..SecretScan::default() },
-        policy: vec![PolicyFinding {
-            code: "floating-tag".into(),
-            severity: "warn".into(),
-            place: "compose.yml:41".into(),
-            message: "image `redis:7` may change under the same name".into(),
-            remedy: "name a full version".into(),
-        }],
-        images: vec![ImageInfo {
-            role: "head".into(),
-            service: "app".into(),
-            reference: format!("docker.io/{recipe}/{recipe}:latest"),
-            digest: Some("sha256:0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9".into()),
-        }],
-        parallel_lanes: true,
-        engine: Some(EngineInfo {
-            version: "20.10.24+dfsg1".into(),
-            api: "1.41".into(),
-            os: "Debian GNU/Linux 12 (bookworm)".into(),
-            kernel: "6.1.0-27-amd64".into(),
-            cpus: 4,
-            memory: 16_600_000_000,
-            nodes: 1,
-            ipvs: true,
-        }),
-        host: HostLoad {
-            cpu: Some(Pressure { mean: 12.5, max: 61.0 }),
-            io: Some(Pressure { mean: 3.1, max: 18.4 }),
-            memory: Some(Pressure { mean: 0.0, max: 0.2 }),
-            load_max: 3.41,
-            cpus: 4,
-            memory_available_min: 9_400_000_000,
-            disk_free: Some(61_000_000_000),
-        },
-        tools: Vec::new(),
-        screenshot: Some(Screenshot { file: "summary.png".into(), url: "http://app.ccci.test/".into(), blank: false }),
-        files: Stage::ALL
-            .iter()
-            .map(|stage| listed(&format!("logs/{stage}.log"), "log of a stage"))
-            .chain([listed("compose.yml", "what was deployed")])
-            .collect(),
-        warnings: Vec::new(),
-        stages,
-    }
-}
-
-/// Writes what the record lists, with the card in the place of a screenshot.
-fn files(record: &mut Run, dir: &Path) -> std::io::Result<()> {
-    let folder = dir.join(record.run.as_str());
-    std::fs::create_dir_all(folder.join("logs"))?;
-    for stage in Stage::ALL {
-        std::fs::write(folder.join(format!("logs/{stage}.log")), log_text(stage))?;
-    }
-    if let Ok(picture) = crate::results::to_png(&card::svg(record), 1.0) {
-        std::fs::write(folder.join("summary.png"), &picture)?;
-        let bytes = picture.len() as u64;
-        record.files.push(FileRef { path: "summary.png".into(), bytes, about: "summary card".into() });
-    }
-    std::fs::write(folder.join("compose.yml"), "services:\n  app:\n    image: example\n")
-}
-
-fn log_text(stage: Stage) -> String {
-    let mut text = format!("08:12:03.250  {stage}: begins\n");
-    for line in 0..40 {
-        text.push_str(&format!(
-            "08:12:{:02}.{:03}  app.1 | GET /health {} in {} ms\n",
-            4 + line,
-            line * 23 % 1000,
-            200,
-            3 + line % 9
-        ));
-    }
-    text.push_str(&format!("08:12:48.001  {stage}: ends\n"));
-    text
 }
