@@ -25,7 +25,6 @@ pub mod hints;
 pub mod inspect;
 pub mod journal;
 pub mod leases;
-pub mod log_index;
 pub mod outbox;
 pub mod results;
 pub mod runs;

@@ -45,6 +45,11 @@ pub const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0005_order.sql"),
         sample: include_str!("../../migrations/samples/0005.sql"),
     },
+    Step {
+        name: "0006_logs",
+        sql: include_str!("../../migrations/0006_logs.sql"),
+        sample: include_str!("../../migrations/samples/0006.sql"),
+    },
 ];
 
 /// The number of steps that the database has seen.

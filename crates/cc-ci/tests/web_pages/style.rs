@@ -23,7 +23,8 @@ const SHAPES: &[(&str, &[&str])] = &[
     ("warn", &["paper", "track"]),
     ("busy", &["paper", "track"]),
     ("none", &["paper", "ground", "track"]),
-    ("focus", &["paper", "ground", "log", "busy-g", "good-g", "bad-g", "warn-g"]),
+    // The ring stands outside of what it is around, and so never on a log.
+    ("focus", &["paper", "ground", "busy-g", "good-g", "bad-g", "warn-g"]),
 ];
 
 type Colours = BTreeMap<String, [f64; 3]>;
