@@ -33,9 +33,9 @@ demo-bridge: setup build ## a forge, cc-ci serve, a pull request, and what becom
 test: setup ## every test, those on real Docker Swarm included
 	cargo test --locked --workspace
 
-contract: ## the forge contract against real Giteas, built from source (minutes, the first time; GITEA="1.27.3" for one)
+contract: ## the forge contract and the whole !testme story on real Giteas, built from source (minutes, the first time; GITEA="1.27.3" for one)
 	for version in $(GITEA); do \
-	  scripts/real-gitea run --version "$$version" -- cargo test --locked --package cc-ci --test forge_contract real_forge -- --nocapture; \
+	  scripts/real-gitea run --version "$$version" -- cargo test --locked --package cc-ci --test forge_contract --test bridge_scenarios real_forge -- --nocapture; \
 	done
 
 check: ## formatting, lints and the tests that need no Docker

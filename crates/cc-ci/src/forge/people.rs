@@ -168,6 +168,16 @@ impl Client {
         }
     }
 
+    /// Whom work in a repository can be given to: everybody who may write something there, and members of teams that may
+    /// read its pull requests. Needs no more than the right to read.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn assignees(&self, repo: RepoId) -> Result<Vec<Person>, Error> {
+        let people = self.in_repo(repo, Call::get(&["assignees"])).await?.list::<wire::User>()?;
+        Ok(people.into_iter().map(|user| user.person).collect())
+    }
+
     /// What somebody may do in a repository, seen with his eyes: the only complete answer. Site administrators only.
     ///
     /// # Errors

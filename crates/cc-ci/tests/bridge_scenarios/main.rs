@@ -4,6 +4,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "the contract's scenarios use the rest of it")]
+#[path = "../forge_contract/world.rs"]
+mod forge;
 
 mod answers;
 mod browser;
@@ -15,4 +18,5 @@ mod order;
 mod real;
 mod scripted;
 mod served;
+mod story;
 mod world;

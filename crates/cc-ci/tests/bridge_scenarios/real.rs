@@ -86,17 +86,26 @@ impl Server {
     }
 }
 
-/// `testme-on-pr.sh` on a maintainer's machine: exit code and what it printed.
-async fn testme(dir: &Path, sim: &Sim, post: &str, more: &[&str]) -> (i32, String) {
-    let token = dir.join("alice-token");
-    std::fs::write(&token, sim.token("alice", &["all"]).unwrap()).unwrap();
+/// What `testme-on-pr.sh` is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// `POST=1`
+    Posts,
+    /// `POST=0`
+    Reads,
+}
+
+/// `testme-on-pr.sh` on somebody's machine, with a forge's address and his token: exit code and what it printed.
+pub(crate) async fn testme(dir: &Path, forge: (&str, &str), asking: Asking, args: &[&str]) -> (i32, String) {
+    let (url, token) = forge;
+    let file = dir.join("somebodys-token");
+    std::fs::write(&file, token).unwrap();
     let output = Command::new(common::repo().join("bin/testme-on-pr.sh"))
-        .args([REPO, "1"])
-        .args(more)
+        .args(args)
         .env("CC_CI", common::CC_CI)
-        .env("POST", post)
-        .env("CC_CI_FORGE_URL", sim.url())
-        .env("CC_CI_FORGE_TOKEN_FILE", &token)
+        .env("POST", if asking == Asking::Posts { "1" } else { "0" })
+        .env("CC_CI_FORGE_URL", url)
+        .env("CC_CI_FORGE_TOKEN_FILE", &file)
         .stdin(Stdio::null())
         .output();
     let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends").unwrap();
@@ -122,14 +131,16 @@ async fn v1_and_v2_on_the_real_swarm() {
     sim.advance_clock(600);
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path(), &sim).await;
+    let token = sim.token("alice", &["all"]).unwrap();
+    let forge = (sim.url(), token.as_str());
 
-    let (exit, said) = testme(dir.path(), &sim, "0", &[]).await;
+    let (exit, said) = testme(dir.path(), forge, Asking::Reads, &[REPO, "1"]).await;
     assert_eq!((exit, said.as_str()), (4, "VERDICT=PENDING\nBUILD=\n"), "nobody has asked yet");
 
     // V1: a maintainer comments, and is answered.
     sim.comment_as("alice", &pr, "!testme").unwrap();
     server.says("run 1 is over: GREEN, level 5").await;
-    let (exit, said) = testme(dir.path(), &sim, "0", &["--wait", "60s"]).await;
+    let (exit, said) = testme(dir.path(), forge, Asking::Reads, &[REPO, "1", "--wait", "60s"]).await;
     let states: Vec<String> = sim.statuses(&head).into_iter().map(|(_, state, _)| state).collect();
     assert_eq!(
         (states.first().map(String::as_str), states.last().map(String::as_str)),
@@ -146,7 +157,7 @@ async fn v1_and_v2_on_the_real_swarm() {
     );
 
     // V2: one more `!testme`, whose verdict is its own.
-    let (exit, said) = testme(dir.path(), &sim, "1", &["--wait", "6m"]).await;
+    let (exit, said) = testme(dir.path(), forge, Asking::Posts, &[REPO, "1", "--wait", "6m"]).await;
     assert_eq!(exit, 0, "{said}");
     assert!(said.trim_end().ends_with("/runs/2"), "{said}");
     let asked = sim.comments(&pr).into_iter().filter(|(author, text)| author == "alice" && text == "!testme").count();

@@ -77,10 +77,8 @@ async fn simulated_forgejo() {
 
 #[tokio::test]
 async fn real_forge() {
-    let named = (cc_ci::env::var("CC_CI_TEST_GITEA_URL"), cc_ci::env::var("CC_CI_TEST_GITEA_TOKEN"));
-    match named {
-        (Some(base), Some(token)) => play(&Real { base, token }).await,
-        (None, _) => println!("real forge: did not run, CC_CI_TEST_GITEA_URL is not set"),
-        (Some(_), None) => println!("real forge: did not run, CC_CI_TEST_GITEA_TOKEN is not set"),
+    match Real::named() {
+        Ok(world) => play(&world).await,
+        Err(why) => println!("real forge: did not run, {why}"),
     }
 }

@@ -59,8 +59,16 @@ impl World for Simulated {
 
 /// A real Gitea or Forgejo.
 pub(crate) struct Real {
-    pub(crate) base: String,
-    pub(crate) token: String,
+    base: String,
+    token: String,
+}
+
+impl Real {
+    /// The one that the environment names, or which variable is missing.
+    pub(crate) fn named() -> Result<Self, String> {
+        let var = |name: &str| cc_ci::env::var(name).ok_or_else(|| format!("{name} is not set"));
+        Ok(Self { base: var("CC_CI_TEST_GITEA_URL")?, token: var("CC_CI_TEST_GITEA_TOKEN")? })
+    }
 }
 
 impl World for Real {
