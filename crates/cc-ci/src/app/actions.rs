@@ -97,7 +97,7 @@ impl FromPages {
             cause: Cause::Web,
             priority: 0,
             need_memory: config.runs.memory,
-            need_addresses: config.runs.networks,
+            need_networks: config.runs.networks,
         };
         let mut write = store.begin_immediate().await.map_err(down)?;
         let accepted = accept(&mut write, &trigger, &run, &config.queue(), clock.now()).await.map_err(down)?;

@@ -201,7 +201,7 @@ async fn start(write: &mut Write, bridge: &Bridge, show: &Show<'_>, job: &Job, c
         cause,
         priority: 0,
         need_memory: bridge.config.runs.memory,
-        need_addresses: bridge.config.runs.networks,
+        need_networks: bridge.config.runs.networks,
     };
     match accept(write, &asked, &run, &bridge.config.queue(), show.now).await? {
         Accepted::Queued { .. } | Accepted::Joined { .. } => show.reaction(write, Reaction::Eyes).await,

@@ -156,8 +156,7 @@ fn nodes(count: u64) -> Check {
 /// Room in the address pools, and a `proxy` network that is too small.
 fn addresses(pools: &Pools) -> Vec<Check> {
     let mut checks = Vec::new();
-    let room: Option<u64> = pools.pools.iter().map(|pool| subnets(pool, pools.subnet_bits)).sum();
-    let used = pools.networks.len() as u64;
+    let (room, used) = (pools.capacity(), pools.taken(|_| true));
     let pool = format!("{} cut into /{}", pools.pools.join(", "), pools.subnet_bits);
     match room.filter(|room| *room > 0) {
         None => checks.push(Check::new(
@@ -207,12 +206,6 @@ fn addresses(pools: &Pools) -> Vec<Check> {
 
 fn prefix(cidr: &str) -> Option<u32> {
     cidr.split_once('/')?.1.parse().ok().filter(|bits| *bits <= 32)
-}
-
-/// How many networks of `bits` fit into a pool.
-fn subnets(pool: &str, bits: u32) -> Option<u64> {
-    let pool = prefix(pool)?;
-    (bits >= pool && bits <= 32).then(|| 1_u64 << (bits - pool))
 }
 
 /// Usable addresses of a network.
@@ -306,7 +299,7 @@ mod tests {
     fn pools(pool: &str, bits: u32, networks: &[(&str, &str)]) -> Pools {
         let networks = networks
             .iter()
-            .map(|(name, subnet)| Overlay { name: (*name).into(), subnet: Some((*subnet).into()), ours: false })
+            .map(|(name, subnet)| Overlay { name: (*name).into(), subnet: Some((*subnet).into()), run: None })
             .collect();
         Pools { pools: vec![pool.into()], subnet_bits: bits, networks }
     }

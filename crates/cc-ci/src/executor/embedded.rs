@@ -3,7 +3,7 @@
 //! The commit was pinned when the run was accepted; what git gives must be that very commit, or nothing runs. The forge's
 //! token goes into the address that git is asked for and nowhere near the recipe or its tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -196,13 +196,19 @@ impl Executor for Embedded {
     async fn room(&self) -> Result<HostRoom, String> {
         let facts = self.engine.facts().await.map_err(|error| error.to_string())?;
         let pools = self.engine.pools().await.map_err(|error| error.to_string())?;
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let mut networks_of_runs = BTreeMap::new();
+        for run in pools.networks.iter().filter_map(|network| network.run.as_ref()) {
+            networks_of_runs.insert(run.clone(), count(pools.taken(|network| network.run.as_ref() == Some(run))));
+        }
         let memory_total = i64::try_from(facts.info.memory).unwrap_or(i64::MAX);
         let available = if facts.local { memory_available() } else { None };
         Ok(HostRoom {
             memory_total,
             memory_available: available.unwrap_or(memory_total),
-            networks_total: pools.capacity().and_then(|count| i64::try_from(count).ok()).unwrap_or(i64::MAX),
-            networks_used: i64::try_from(pools.networks.len()).unwrap_or(i64::MAX),
+            networks_total: pools.capacity().map_or(i64::MAX, count),
+            networks_foreign: count(pools.taken(|network| network.run.is_none())),
+            networks_of_runs,
         })
     }
 

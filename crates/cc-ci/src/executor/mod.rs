@@ -3,6 +3,7 @@
 //! [`embedded`] runs the harness in this process; tests follow a script; both are followed by the same [`worker`], which
 //! alone writes about runs. An executor knows no queue and no forge: it is handed an order and gives back a record.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use crate::harness::Reporter;
 use crate::store::runs::RunRow;
 
 pub mod embedded;
+mod room;
 pub mod worker;
 
 pub use embedded::Embedded;
@@ -27,7 +29,7 @@ pub struct Order {
 }
 
 /// What the host has for runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRoom {
     /// Memory of the host, in bytes.
     pub memory_total: i64,
@@ -35,8 +37,10 @@ pub struct HostRoom {
     pub memory_available: i64,
     /// Overlay networks that the swarm's pool is for.
     pub networks_total: i64,
-    /// Overlay networks that there are.
-    pub networks_used: i64,
+    /// Overlay networks that took some of it and belong to no run.
+    pub networks_foreign: i64,
+    /// Overlay networks that took some of it, by the attempt that they belong to.
+    pub networks_of_runs: BTreeMap<RunId, i64>,
 }
 
 /// Executes runs somewhere, and can look after what it left there.

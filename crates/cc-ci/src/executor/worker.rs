@@ -16,17 +16,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Executor, HostRoom, Order};
+use super::room::{Limits, room};
+use super::{Executor, Order};
 use crate::bridge::context::Bridge;
 use crate::bridge::intake;
 use crate::domain::{Run, RunId, Verdict};
 use crate::harness::{Event, Reporter};
-use crate::queue::choose::Room;
 use crate::queue::claim::{Claim, Claimant, Claimed, claim};
 use crate::queue::lease::{self, Lease, Report, Standing};
 use crate::queue::recover::Holders;
 use crate::reconcile::Next;
-use crate::store::runs::{self, RunRow, RunState};
+use crate::store::runs::{self, RunState};
 use crate::store::{StoreError, events};
 
 /// What a stopped attempt may take to remove what it deployed. After that it is left to the reaper.
@@ -96,7 +96,9 @@ impl<E: Executor> Worker<E> {
                 return Err("no run starts: less than runs.disk_floor_mb is free".to_owned());
             }
             let now = self.bridge.clock.now();
-            let room = room(&self.executor.room().await?, &open, self);
+            let runs = &self.bridge.config.runs;
+            let limits = Limits { slots: i64::try_from(runs.slots).unwrap_or(i64::MAX), reserve: runs.reserve };
+            let room = room(&self.executor.room().await?, &open, limits, now);
             let claimant = Claimant {
                 holder: self.this.clone(),
                 token: format!("{:032x}", rand::random::<u128>()),
@@ -340,24 +342,6 @@ fn report(outcome: Result<Run, String>, ending: Option<Ending>) -> Option<Report
         (_, Some(Ending::Stalled(why))) => Some(Report::Broken { why }),
         (Ok(run), None) => Some(Report::Record(Box::new(run))),
         (Err(why), None) => Some(Report::Broken { why }),
-    }
-}
-
-/// What there is room for, by the host and by what runs already.
-fn room<E>(host: &HostRoom, open: &[RunRow], worker: &Worker<E>) -> Room {
-    let config = &worker.bridge.config.runs;
-    let running = open.iter().filter(|run| run.state == RunState::Running);
-    let (count, memory, networks) = running.fold((0_i64, 0_i64, 0_i64), |(count, memory, networks), run| {
-        (count + 1, memory.saturating_add(run.what.need_memory), networks.saturating_add(run.what.need_addresses))
-    });
-    let total_memory = host.memory_total - config.reserve;
-    Room {
-        // What runs may not have taken its share yet, or may have taken more than was expected.
-        memory: (total_memory - memory).min(host.memory_available - config.reserve),
-        addresses: (host.networks_total - networks).min(host.networks_total - host.networks_used),
-        slots: i64::try_from(config.slots).unwrap_or(i64::MAX) - count,
-        total_memory,
-        total_addresses: host.networks_total,
     }
 }
 

@@ -200,7 +200,7 @@ mod tests {
             cause: Cause::Comment,
             priority: 0,
             need_memory: 0,
-            need_addresses: 0,
+            need_networks: 0,
         };
         let asked = NewTrigger {
             cause: Cause::Comment,

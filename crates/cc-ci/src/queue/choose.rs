@@ -15,14 +15,14 @@ use crate::store::leases::Waiting;
 pub struct Room {
     /// Memory that is free for another run, in bytes.
     pub memory: i64,
-    /// Overlay addresses that are free.
-    pub addresses: i64,
+    /// Overlay networks that the swarm's pool still has.
+    pub networks: i64,
     /// Runs that may start, by the operator's own limit.
     pub slots: i64,
     /// Memory when nothing runs, in bytes.
     pub total_memory: i64,
-    /// Addresses when nothing runs.
-    pub total_addresses: i64,
+    /// Overlay networks that the pool has when nothing runs.
+    pub total_networks: i64,
 }
 
 /// The choice.
@@ -46,7 +46,7 @@ pub fn choose(waiting: &[Waiting], room: &Room, patience: SignedDuration, now: T
     }
     let impatient = now.as_millisecond().saturating_sub(i64::try_from(patience.as_millis()).unwrap_or(i64::MAX));
     for run in &possible {
-        if run.need_memory <= room.memory && run.need_addresses <= room.addresses {
+        if run.need_memory <= room.memory && run.need_networks <= room.networks {
             return Choice::Take(run.number);
         }
         if run.queued_ms <= impatient {
@@ -59,7 +59,7 @@ pub fn choose(waiting: &[Waiting], room: &Room, patience: SignedDuration, now: T
 /// Whether a run needs less than the whole host; one that does not must be shown to the operator, or it waits for ever.
 #[must_use]
 pub fn could_ever_run(run: &Waiting, room: &Room) -> bool {
-    run.need_memory <= room.total_memory && run.need_addresses <= room.total_addresses
+    run.need_memory <= room.total_memory && run.need_networks <= room.total_networks
 }
 
 /// The order in which waiting runs will start if each is served in turn: for showing positions.
@@ -102,7 +102,7 @@ fn fairness(run: &Waiting) -> (i64, i64, i64, i64, i64, i64) {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { memory: 4, addresses: 10, slots: 1, total_memory: 8, total_addresses: 20 };
+    const ROOM: Room = Room { memory: 4, networks: 10, slots: 1, total_memory: 8, total_networks: 20 };
 
     fn run(number: i64, person_id: i64, repo_id: i64) -> Waiting {
         Waiting {
@@ -111,7 +111,7 @@ mod tests {
             person_id,
             priority: 0,
             need_memory: 1,
-            need_addresses: 1,
+            need_networks: 1,
             queued_ms: 0,
             repo_served_ms: 0,
             person_served_ms: 0,
@@ -143,7 +143,7 @@ mod tests {
         let big = Waiting { need_memory: 6, queued_ms: 900, ..run(1, 1, 1) };
         assert_eq!(pick(&[big.clone(), run(2, 2, 2)], ROOM), Choice::Take(2), "a smaller one passes");
         assert_eq!(pick(&[run(1, 1, 1)], Room { slots: 0, ..ROOM }), Choice::NoRoom);
-        assert_eq!(pick(&[run(1, 1, 1)], Room { addresses: 0, ..ROOM }), Choice::NoRoom);
+        assert_eq!(pick(&[run(1, 1, 1)], Room { networks: 0, ..ROOM }), Choice::NoRoom);
         let waited = Waiting { queued_ms: -60_000, ..big };
         assert_eq!(pick(&[waited, run(2, 2, 2)], ROOM), Choice::NoRoom, "it has been passed over for too long");
         let impossible = Waiting { need_memory: 9, queued_ms: -60_000, ..run(1, 1, 1) };

@@ -24,8 +24,8 @@ pub struct Waiting {
     pub priority: i64,
     /// Memory needed, in bytes.
     pub need_memory: i64,
-    /// Addresses needed.
-    pub need_addresses: i64,
+    /// Overlay networks needed.
+    pub need_networks: i64,
     /// When it was queued, in milliseconds.
     pub queued_ms: i64,
     /// When a run of this repository was last claimed, in milliseconds; 0 for never.
@@ -95,7 +95,7 @@ pub async fn claimable(connection: &mut SqliteConnection, now: Timestamp) -> Res
                 person_id: row.try_get("person_id")?,
                 priority: row.try_get("priority")?,
                 need_memory: row.try_get("need_memory")?,
-                need_addresses: row.try_get("need_addresses")?,
+                need_networks: row.try_get("need_addresses")?,
                 queued_ms: row.try_get("queued_at")?,
                 repo_served_ms: row.try_get("repo_served")?,
                 person_served_ms: row.try_get("person_served")?,

@@ -68,8 +68,8 @@ pub struct NewRun {
     pub priority: i64,
     /// Memory that the app is expected to need, in bytes.
     pub need_memory: i64,
-    /// Overlay network addresses that it is expected to need.
-    pub need_addresses: i64,
+    /// Overlay networks that it is expected to need; each takes a subnet of the swarm's pool.
+    pub need_networks: i64,
 }
 
 /// A run.
@@ -153,7 +153,7 @@ pub async fn insert(write: &mut Write, new: &NewRun, now: Timestamp) -> Result<i
     .bind(word(&new.cause))
     .bind(new.priority)
     .bind(new.need_memory)
-    .bind(new.need_addresses)
+    .bind(new.need_networks)
     .bind(now.as_millisecond())
     .fetch_one(&mut **write)
     .await?)
@@ -353,7 +353,7 @@ pub(crate) fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RunRow, StoreError> 
             cause: cells.word("cause")?,
             priority: cells.int("priority")?,
             need_memory: cells.int("need_memory")?,
-            need_addresses: cells.int("need_addresses")?,
+            need_networks: cells.int("need_addresses")?,
         },
         state: cells.word("state")?,
         outcome: cells.maybe_word("outcome")?,

@@ -4,6 +4,7 @@ use bollard::query_parameters::ListNetworksOptions;
 use serde::Serialize;
 
 use super::{Engine, EngineError};
+use crate::domain::RunId;
 
 /// The pool of a swarm that was given none (`docker swarm init --default-addr-pool`).
 const DEFAULT_POOL: &str = "10.0.0.0/8";
@@ -28,8 +29,8 @@ pub struct Overlay {
     pub name: String,
     /// Subnet as CIDR, if the engine says.
     pub subnet: Option<String>,
-    /// Belongs to a run of cc-ci.
-    pub ours: bool,
+    /// The run that it belongs to, if it is one of cc-ci's.
+    pub run: Option<RunId>,
 }
 
 impl Pools {
@@ -41,6 +42,23 @@ impl Pools {
             let cut = self.subnet_bits.checked_sub(bits).filter(|cut| *cut < 32);
             Some(sum.saturating_add(cut.map_or(0, |cut| 1 << cut)))
         })
+    }
+
+    /// How many networks fewer the pools can give because of these: none for one with a subnet from elsewhere, several for
+    /// a larger one, one for one whose subnet is not known.
+    pub fn taken(&self, which: impl Fn(&Overlay) -> bool) -> u64 {
+        self.networks.iter().filter(|network| which(network)).map(|network| self.taken_by(network)).sum()
+    }
+
+    fn taken_by(&self, network: &Overlay) -> u64 {
+        let Some(subnet) = network.subnet.as_deref().and_then(range) else { return 1 };
+        let cut = 1_u64 << 32_u32.saturating_sub(self.subnet_bits.min(32));
+        let overlap = |pool: &String| {
+            let pool = range(pool)?;
+            let (first, last) = (subnet.0.max(pool.0), subnet.1.min(pool.1));
+            (first <= last).then(|| (last - pool.0) / cut - (first - pool.0) / cut + 1)
+        };
+        self.pools.iter().filter_map(overlap).sum()
     }
 }
 
@@ -62,7 +80,7 @@ impl Engine {
                     .ipam
                     .and_then(|ipam| ipam.config)
                     .and_then(|config| config.into_iter().find_map(|c| c.subnet)),
-                ours: network.labels.is_some_and(|labels| labels.contains_key(super::LABEL_RUN)),
+                run: network.labels.and_then(|labels| labels.get(super::LABEL_RUN)?.parse().ok()),
                 name: network.name.unwrap_or_default(),
             })
             .collect();
@@ -76,6 +94,15 @@ impl Engine {
             networks,
         })
     }
+}
+
+/// First and last address of an IPv4 network.
+fn range(cidr: &str) -> Option<(u64, u64)> {
+    let (address, bits) = cidr.split_once('/')?;
+    let address = u64::from(u32::from(address.parse::<std::net::Ipv4Addr>().ok()?));
+    let size = 1_u64 << 32_u32.checked_sub(bits.parse().ok()?)?;
+    let first = address / size * size;
+    Some((first, first + size - 1))
 }
 
 #[cfg(test)]
@@ -95,6 +122,31 @@ mod tests {
             let pools = pools.iter().map(|pool| (*pool).to_owned()).collect();
             let pools = Pools { pools, subnet_bits, networks: Vec::new() };
             assert_eq!(pools.capacity(), want, "{pools:?}");
+        }
+    }
+
+    #[test]
+    fn what_networks_take_of_the_pools() {
+        let pools = |subnet: Option<&str>| Pools {
+            pools: vec!["10.10.0.0/16".to_owned(), "10.20.0.0/24".to_owned()],
+            subnet_bits: 24,
+            networks: vec![Overlay { name: "x".to_owned(), subnet: subnet.map(str::to_owned), run: None }],
+        };
+        let table = [
+            (Some("10.10.3.0/24"), 1),
+            (Some("10.20.0.0/24"), 1),
+            (Some("10.10.4.0/22"), 4),
+            (Some("10.10.3.128/26"), 1),
+            (Some("10.0.0.0/24"), 0),
+            (Some("192.168.7.0/24"), 0),
+            (Some("10.0.0.0/8"), 257),
+            (Some("fd00::/64"), 1),
+            (Some("no subnet"), 1),
+            (None, 1),
+        ];
+        for (subnet, want) in table {
+            assert_eq!(pools(subnet).taken(|_| true), want, "{subnet:?}");
+            assert_eq!(pools(subnet).taken(|network| network.run.is_some()), 0);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::at;
 pub(crate) const OWN_ID: i64 = 99;
 
 /// Room for three runs of the usual need.
-pub(crate) const ROOM: Room = Room { memory: 300, addresses: 300, slots: 3, total_memory: 300, total_addresses: 300 };
+pub(crate) const ROOM: Room = Room { memory: 300, networks: 300, slots: 3, total_memory: 300, total_networks: 300 };
 
 /// Numbers that only the seed decides (splitmix64).
 pub(crate) struct Dice(u64);
@@ -61,7 +61,7 @@ pub(crate) fn new_run(repo_id: i64, pull: Option<i64>, commit_id: &str, person_i
         cause: Cause::Comment,
         priority: 0,
         need_memory: 100,
-        need_addresses: 100,
+        need_networks: 100,
     }
 }
 

@@ -146,7 +146,13 @@ impl Executor for Scripted {
 
     async fn room(&self) -> Result<HostRoom, String> {
         let plenty = 1 << 40;
-        Ok(HostRoom { memory_total: plenty, memory_available: plenty, networks_total: plenty, networks_used: 0 })
+        Ok(HostRoom {
+            memory_total: plenty,
+            memory_available: plenty,
+            networks_total: plenty,
+            networks_foreign: 0,
+            networks_of_runs: BTreeMap::new(),
+        })
     }
 
     async fn deployed(&self) -> Result<Vec<RunId>, String> {

@@ -91,7 +91,7 @@ fn what(at: usize) -> NewRun {
         cause: if pull.is_some() { Cause::Comment } else { Cause::Schedule },
         priority: 0,
         need_memory: 1 << 30,
-        need_addresses: 8,
+        need_networks: 8,
     }
 }
 
