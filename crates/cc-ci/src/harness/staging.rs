@@ -144,9 +144,10 @@ fn copy_one(from: &Dir, to: &Dir, name: &str, path: &mut PathBuf, depth: usize) 
         let mut source = from.open_with(name, &options).map_err(io)?;
         let mut target = to.create(name).map_err(io)?;
         io::copy(&mut source, &mut target).map_err(io)?;
-        target.set_permissions(cap_std::fs::Permissions::from_mode(meta.mode() & 0o7777)).map_err(io)?;
-        // Only root can give files away; without it the copy is ours, and so the restore's.
+        // Only root can give files away; without it the copy is ours, and so the restore's. The mode comes after it, because
+        // a new owner takes setuid and setgid away.
         let _ = fchown(&target, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
+        target.set_permissions(cap_std::fs::Permissions::from_mode(meta.mode() & 0o7777)).map_err(io)?;
     }
     Ok(())
 }
@@ -167,8 +168,8 @@ fn make_dir(model: &Dir, to: &Dir, name: &str) -> io::Result<Dir> {
     }
     let made = open_dir(to, name)?;
     let meta = model.dir_metadata()?;
-    made.set_permissions(".", cap_std::fs::Permissions::from_mode(meta.mode() & 0o7777))?;
     let _ = fchown(&made, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
+    made.set_permissions(".", cap_std::fs::Permissions::from_mode(meta.mode() & 0o7777))?;
     Ok(made)
 }
 
@@ -226,12 +227,15 @@ mod tests {
     fn copies_everything_with_modes_and_links_as_links() {
         let (dir, volume, out) = world();
         fs::set_permissions(volume.join("a"), fs::Permissions::from_mode(0o640)).expect("chmod");
+        fs::set_permissions(volume.join("sub/deep/b"), fs::Permissions::from_mode(0o6755)).expect("chmod");
+        fs::set_permissions(volume.join("sub"), fs::Permissions::from_mode(0o2770)).expect("chmod");
         symlink("../secret", volume.join("link")).expect("link");
         symlink(dir.path(), volume.join("dirlink")).expect("link");
         copy_volume(&volume, &out, "s_data", &[]).expect("copied");
         let root = root_of(&out, "s_data");
         assert_eq!(fs::read_to_string(root.join("sub/deep/b")).expect("b"), "B");
-        assert_eq!(fs::metadata(root.join("a")).expect("a").permissions().mode() & 0o777, 0o640);
+        let mode = |path: &str| fs::metadata(root.join(path)).expect("there").permissions().mode() & 0o7777;
+        assert_eq!((mode("a"), mode("sub/deep/b"), mode("sub")), (0o640, 0o6755, 0o2770));
         assert_eq!(fs::read_link(root.join("link")).expect("link"), Path::new("../secret"));
         assert!(fs::symlink_metadata(root.join("dirlink")).expect("dirlink").is_symlink());
     }
