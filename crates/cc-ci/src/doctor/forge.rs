@@ -291,7 +291,7 @@ fn rights(full_name: &str, found: Result<&Repo, &Error>) -> Check {
 
 /// Whether one hook delivers everything to us.
 fn hooked(full_name: &str, hooks: Result<&[Hook], &Error>, url: &str) -> Check {
-    let by_hand = "run this with --fix, or see forge.repair_hooks";
+    let by_hand = "`cc-ci doctor --fix` with this configuration, or see forge.repair_hooks";
     let hooks = match hooks {
         Ok(hooks) => hooks,
         Err(error) if error.is_withheld() => {
