@@ -269,7 +269,7 @@ mod tests {
         assert!(header.contains("; HttpOnly; SameSite=Lax") && header.ends_with("; Secure"), "{header}");
         let pair = header.split(';').next().unwrap();
         assert!(pair.starts_with("__Host-ccci="));
-        let seen = viewer(&request("cookie", &format!("a=b; {pair}")), &settings, now);
+        let seen = viewer(&request("cookie", &format!("a=b; {pair}")), &settings, &Ended::default(), now);
         assert_eq!((seen.person, seen.right), (Some(ana()), Some(Right::Act)));
         assert_ne!(seen.form.as_deref(), pair.rsplit('.').next());
         assert_eq!(viewer(&request("cookie", pair), &settings, &Ended::default(), now + SESSION), Viewer::default());
