@@ -161,6 +161,9 @@ pub(crate) fn authenticate(world: &mut World, headers: &HeaderMap, query: &[(Str
         Sent::Token(secret, in_query) => {
             let found = by_token(world, &secret);
             let Some(actor) = found else {
+                if world.flavour.is_current() {
+                    return Err(wrong_password(world));
+                }
                 return Err(fail(world, 401, "user does not exist [uid: 0, name: ]"));
             };
             Actor { in_query, ..actor }
@@ -229,7 +232,7 @@ pub(crate) fn sudo(
     let Some(login) = asked.filter(|l| !l.is_empty()) else { return Ok(actor) };
     let admin = actor.user.and_then(|id| world.users.get(&id)).is_some_and(|u| u.admin);
     if !admin {
-        return Err(fail(world, 403, "Only administrators allowed to sudo."));
+        return Err(Reply::bare(403, "Only administrators allowed to sudo."));
     }
     let Some(user) = world.user_by_name(&login) else { return Err(crate::reply::not_found(world)) };
     actor.user = Some(user.id);

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flavour {
-    /// A Gitea of 2025 (1.25): flat team permission `none`, `status` events, current combined rule.
+    /// Gitea 1.26: flat team permission `none`, `status` events, a warning counts as failed. The contract tests compare
+    /// it with a real one.
     Gitea,
     /// A Gitea before 1.23: no `pull_request` key in comment payloads, no `status` event, old
     /// combined rule, team permission is the minimum over the units.
@@ -27,7 +28,7 @@ impl Flavour {
     #[must_use]
     pub fn version(self) -> &'static str {
         match self {
-            Self::Gitea => "1.25.1",
+            Self::Gitea => "1.26.0",
             Self::OldGitea => "1.22.6",
             Self::Forgejo => "11.0.3+gitea-1.22.0",
         }
@@ -51,10 +52,19 @@ impl Flavour {
         }
     }
 
-    /// Whether the combined status follows the rule of Gitea 1.25 and later.
+    /// Whether the combined status follows the rule of Gitea 1.26.
     #[must_use]
     pub fn new_combined_rule(self) -> bool {
-        self.flat_team_is_none()
+        self.is_current()
+    }
+
+    /// Whether it is a Gitea as of today, with all that older ones and Forgejo do not have yet.
+    #[must_use]
+    pub fn is_current(self) -> bool {
+        match self {
+            Self::Gitea => true,
+            Self::OldGitea | Self::Forgejo => false,
+        }
     }
 }
 
@@ -79,6 +89,9 @@ pub struct Switches {
     pub omit_pull_request: bool,
     /// When `refs/pull/N/head` follows the head branch.
     pub pull_refs: PullRefs,
+    /// The timeline tells of a push only when [`crate::Sim::release_pull_refs`] is called, though `refs/pull/N/head`
+    /// has moved: the moment between the two, which every real server has.
+    pub late_push_entries: bool,
     /// Write `<`, `>` and `&` in JSON as `\u003c`, `\u003e` and `\u0026`.
     pub html_escape: bool,
     /// `REQUIRE_SIGNIN_VIEW`: anonymous API calls are refused.
@@ -109,6 +122,7 @@ impl Default for Switches {
         Self {
             omit_pull_request: false,
             pull_refs: PullRefs::Immediate,
+            late_push_entries: false,
             html_escape: true,
             require_signin: false,
             webhooks_disabled: false,

@@ -101,11 +101,14 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Answer
     }
 }
 
-/// Lets all held `refs/pull/N/head` follow; returns how many.
+/// Lets all held `refs/pull/N/head` follow and tells of all held pushes; returns how many refs that were.
 pub(crate) fn release_pull_refs(world: &mut World) -> usize {
     let held = std::mem::take(&mut world.late_pull_refs);
     for late in &held {
-        crate::refs::follow_pull_ref(world, late.issue, &late.sha);
+        crate::refs::follow(world, late.clone());
+    }
+    for late in std::mem::take(&mut world.late_push_entries) {
+        crate::refs::tell_push(world, &late);
     }
     held.len()
 }

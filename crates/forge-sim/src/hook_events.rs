@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Flavour;
+
 /// One kind of event a hook can listen to, named by its `X-Gitea-Event-Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HookEvent {
@@ -90,6 +92,18 @@ impl HookEvent {
             Self::Release => "release",
             Self::Package => "package",
             Self::Status => "status",
+        }
+    }
+
+    /// How a hook's list of events names it: a current Gitea has one name for all reviews.
+    pub(crate) fn listed(self, flavour: Flavour) -> &'static str {
+        match self {
+            Self::PullRequestReviewApproved | Self::PullRequestReviewRejected | Self::PullRequestReviewComment
+                if flavour.is_current() =>
+            {
+                "pull_request_review"
+            }
+            other => other.event_type(),
         }
     }
 

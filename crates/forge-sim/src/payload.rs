@@ -48,7 +48,6 @@ pub(crate) fn pull(world: &mut World, issue: Id, event: HookEvent, action: &str,
     let Some(of_repo) = world.repos.get(&issue.repo).cloned() else { return };
     let shown = pull_json(world, &issue, Some(doer), Shape::Single);
     let sync = event == HookEvent::PullRequestSync;
-    let commit_id = if sync { shown["head"]["sha"].clone() } else { json!("") };
     let mut out = json!({ "action": action, "number": issue.index });
     if let Some(changes) = changes {
         out["changes"] = changes;
@@ -66,7 +65,7 @@ pub(crate) fn pull(world: &mut World, issue: Id, event: HookEvent, action: &str,
             "requested_reviewer": null,
             "repository": repository,
             "sender": user(world, doer, View::Anonymous),
-            "commit_id": commit_id,
+            "commit_id": "",
             "review": null,
         }),
     );

@@ -9,7 +9,7 @@ use crate::hook_events::HookEvent;
 use crate::payload;
 use crate::render_issue::pull_ref;
 use crate::webhook::Job;
-use crate::world::{EntryKind, Id, LatePullRef, World};
+use crate::world::{EntryKind, HeadMoved, Id, World};
 
 /// One ref that has moved. `None` means "no commit".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,8 @@ fn pulls_follow(world: &mut World, repo: Id, branch: &str, new: Option<&str>, pu
         match new {
             Some(sha) => synchronise(world, issue, repo, sha, pusher),
             None => {
-                world.add_entry(issue, pusher, EntryKind::DeleteBranch { name: branch.to_owned() }, "");
                 set_closed(world, issue, true, pusher);
+                world.add_entry(issue, pusher, EntryKind::DeleteBranch { name: branch.to_owned() }, "");
             }
         }
     }
@@ -93,27 +93,79 @@ fn synchronise(world: &mut World, issue: Id, head_repo: Id, sha: &str, pusher: I
     if old == sha {
         return;
     }
-    let dir = world.git_dir(head_repo);
-    let force = !git::is_ancestor(&dir, &old, sha);
-    let mut ids: Vec<String> = if force {
-        vec![sha.to_owned(), old]
-    } else {
-        git::commits(&dir, &[&format!("{old}..{sha}")]).into_iter().map(|c| c.sha).collect()
-    };
-    ids.reverse();
-    let body = json!({ "is_force_push": force, "commit_ids": ids }).to_string();
-    world.add_entry(issue, pusher, EntryKind::Push, &body);
-    let sha = sha.to_owned();
+    let moved = HeadMoved { issue, head_repo, pusher, old, sha: sha.to_owned() };
     match world.switches.pull_refs {
-        PullRefs::Immediate => follow_pull_ref(world, issue, &sha),
-        PullRefs::AfterMillis(millis) => world.outbox.push(Job::PullRef { issue, sha, millis }),
-        PullRefs::Held => world.late_pull_refs.push(LatePullRef { issue, sha }),
+        PullRefs::Immediate => follow(world, moved),
+        PullRefs::AfterMillis(millis) => world.outbox.push(Job::PullRef { moved, millis }),
+        PullRefs::Held => world.late_pull_refs.push(moved),
     }
     payload::pull(world, issue, HookEvent::PullRequestSync, "synchronized", None, pusher);
 }
 
+/// Moves `refs/pull/N/head`, then writes the entry of the timeline: in this order, with a moment in between.
+pub(crate) fn follow(world: &mut World, moved: HeadMoved) {
+    follow_pull_ref(world, moved.issue, &moved.sha);
+    if world.switches.late_push_entries {
+        world.late_push_entries.push(moved);
+    } else {
+        tell_push(world, &moved);
+    }
+}
+
+/// Writes the entry of a push.
+pub(crate) fn tell_push(world: &mut World, moved: &HeadMoved) {
+    let HeadMoved { issue, head_repo, pusher, old, sha } = moved;
+    let (issue, head_repo, pusher) = (*issue, *head_repo, *pusher);
+    let dir = world.git_dir(head_repo);
+    let force = !git::is_ancestor(&dir, old, sha);
+    if force && world.flavour.is_current() {
+        // Entries of commits that are no longer there go; the new head has one of its own.
+        world.comments.retain(|_, c| c.issue != issue || c.kind != EntryKind::Push || is_forced(&c.body));
+        push_entry(world, issue, pusher, false, proposed(world, issue, head_repo, sha));
+    }
+    let ids = if force { vec![old.clone(), sha.clone()] } else { commit_ids(&dir, old, sha) };
+    push_entry(world, issue, pusher, force, ids);
+}
+
+/// The first push of a pull request: its opening.
+pub(crate) fn opened(world: &mut World, issue: Id, doer: Id, sha: &str) {
+    let Some(head_repo) = world.issues.get(&issue).and_then(|i| i.pull.as_ref()).and_then(|p| p.head_repo) else {
+        return;
+    };
+    let ids = proposed(world, issue, head_repo, sha);
+    push_entry(world, issue, doer, false, ids);
+}
+
+/// Commits of the head that the base branch does not have, oldest first.
+fn proposed(world: &World, issue: Id, head_repo: Id, sha: &str) -> Vec<String> {
+    let Some(it) = world.issues.get(&issue) else { return Vec::new() };
+    let (base_dir, head_dir) = (world.git_dir(it.repo), world.git_dir(head_repo));
+    let Some(base) = it.pull.as_ref().and_then(|p| git::branch_sha(&base_dir, &p.base_branch)) else {
+        return Vec::new();
+    };
+    // One of them has both ends: the base once it has the head, the head's if it is not behind.
+    let has_head = git::resolve(&base_dir, sha).is_some();
+    commit_ids(if has_head { &base_dir } else { &head_dir }, &base, sha)
+}
+
+fn commit_ids(dir: &std::path::Path, from: &str, to: &str) -> Vec<String> {
+    git::commits(dir, &[&format!("{from}..{to}")]).into_iter().rev().map(|c| c.sha).collect()
+}
+
+fn is_forced(body: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(body).is_ok_and(|text| text["is_force_push"] == json!(true))
+}
+
+/// No commits, no entry.
+fn push_entry(world: &mut World, issue: Id, doer: Id, force: bool, ids: Vec<String>) {
+    if !ids.is_empty() {
+        let body = json!({ "is_force_push": force, "commit_ids": ids }).to_string();
+        world.add_entry(issue, doer, EntryKind::Push, &body);
+    }
+}
+
 /// Points `refs/pull/N/head` of the base repository at a commit of the head repository.
-pub(crate) fn follow_pull_ref(world: &mut World, issue: Id, sha: &str) {
+fn follow_pull_ref(world: &mut World, issue: Id, sha: &str) {
     let Some(it) = world.issues.get(&issue) else { return };
     let Some(head_repo) = it.pull.as_ref().and_then(|p| p.head_repo) else { return };
     if it.closed {

@@ -91,7 +91,7 @@ fn account(world: &World, of: &User, view: View) -> Value {
         "email": email,
         "avatar_url": avatar(world, &of.login),
         "html_url": format!("{}{}", world.root_url, of.login),
-        "language": if private && !of.is_org { "en-US" } else { "" },
+        "language": "",
         "is_admin": private && of.admin,
         "last_login": if private { time(of.last_login) } else { time(0) },
         "created": if of.id < 0 { time(0) } else { time(of.created) },
@@ -135,7 +135,7 @@ pub(crate) fn org(world: &World, of: &User) -> Value {
         "website": of.website,
         "location": of.location,
         "visibility": of.visibility.as_str(),
-        "repo_admin_change_team_access": true,
+        "repo_admin_change_team_access": false,
         "username": of.login,
     })
 }
@@ -143,8 +143,9 @@ pub(crate) fn org(world: &World, of: &User) -> Value {
 /// `Team`. An ordinary team of a current Gitea reads back `none`, whatever it was created with.
 pub(crate) fn team(world: &World, of: &Team, with_org: bool) -> Value {
     let units: Vec<&str> = Unit::ALL.into_iter().filter(|u| unit_mode(of, *u) > Mode::None).map(Unit::key).collect();
-    let map: Map<String, Value> =
-        Unit::ALL.into_iter().map(|u| (u.key().to_owned(), json!(unit_mode(of, u).as_str()))).collect();
+    // Units that were never set are not there.
+    let set = Unit::ALL.into_iter().filter(|u| of.mode != Mode::None || of.units.contains_key(u));
+    let map: Map<String, Value> = set.map(|u| (u.key().to_owned(), json!(unit_mode(of, u).as_str()))).collect();
     let organization = match world.users.get(&of.org) {
         Some(owner) if with_org => org(world, owner),
         _ => Value::Null,
@@ -224,6 +225,14 @@ pub(crate) fn repo(world: &World, of: &Repo, permissions: &Value) -> Value {
             "stars_count": 0,
             "forks_count": forks,
             "watchers_count": 1,
+        }),
+    );
+    if world.flavour.is_current() {
+        out["branch_count"] = json!(crate::git::branches(&dir).len());
+    }
+    merge(
+        &mut out,
+        json!({
             "open_issues_count": plain.len(),
             "open_pr_counter": pulls.len(),
             "release_counter": of.releases.iter().filter(|r| !r.draft).count(),
@@ -236,7 +245,7 @@ pub(crate) fn repo(world: &World, of: &Repo, permissions: &Value) -> Value {
         }),
     );
     if world.flavour != Flavour::Forgejo {
-        out["has_code"] = json!(false);
+        out["has_code"] = json!(world.flavour.is_current());
     }
     out["has_issues"] = json!(of.has_issues);
     if of.has_issues {
@@ -257,15 +266,17 @@ fn repo_settings(world: &World, of: &Repo) -> Value {
     if forgejo {
         merge(&mut out, json!({ "wiki_branch": "main", "globally_editable_wiki": false }));
     }
-    merge(&mut out, json!({ "has_pull_requests": of.has_pulls, "has_projects": true }));
+    // A fork is made with code and pull requests only.
+    let whole = of.fork_of.is_none();
+    merge(&mut out, json!({ "has_pull_requests": of.has_pulls, "has_projects": whole }));
     if !forgejo {
         out["projects_mode"] = json!("all");
     }
     merge(
         &mut out,
         json!({
-            "has_releases": true,
-            "has_packages": true,
+            "has_releases": whole,
+            "has_packages": whole,
             "has_actions": false,
             "ignore_whitespace_conflicts": false,
             "allow_merge_commits": style("merge"),
@@ -278,7 +289,7 @@ fn repo_settings(world: &World, of: &Repo) -> Value {
             "autodetect_manual_merge": false,
             "default_delete_branch_after_merge": false,
             "default_merge_style": "merge",
-            "default_allow_maintainer_edit": false,
+            "default_allow_maintainer_edit": world.flavour.is_current(),
             "avatar_url": "",
             "internal": false,
             "mirror_interval": if of.mirror.is_some() { "8h0m0s" } else { "" },
@@ -295,8 +306,13 @@ fn repo_settings(world: &World, of: &Repo) -> Value {
 
 /// `Hook`. The secret is never shown; the authorization header is, in clear.
 pub(crate) fn hook(world: &World, of: &Hook) -> Value {
-    let events: Vec<&str> = of.events.iter().map(|e| e.event_type()).collect();
-    let mut out = json!({ "id": of.id, "type": of.kind, "branch_filter": of.branch_filter });
+    let mut events: Vec<&str> = of.events.iter().map(|e| e.listed(world.flavour)).collect();
+    events.dedup();
+    let mut out = json!({ "id": of.id });
+    if world.flavour.is_current() {
+        out["name"] = json!("");
+    }
+    merge(&mut out, json!({ "type": of.kind, "branch_filter": of.branch_filter }));
     if world.flavour == Flavour::Forgejo {
         out["url"] = json!(of.url);
     }

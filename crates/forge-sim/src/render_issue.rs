@@ -97,7 +97,7 @@ pub(crate) fn issue(world: &World, of: &Issue, viewer: Option<Id>) -> Value {
             "html_url": html_url,
         })
     });
-    json!({
+    let mut out = json!({
         "id": of.id,
         "url": format!("{}api/v1/repos/{}/issues/{}", world.root_url, world.full_name(of_repo), of.index),
         "html_url": html_url,
@@ -124,7 +124,11 @@ pub(crate) fn issue(world: &World, of: &Issue, viewer: Option<Id>) -> Value {
         "pull_request": pull,
         "repository": repo_meta(world, of_repo),
         "pin_order": 0,
-    })
+    });
+    if world.flavour.is_current() {
+        out["content_version"] = json!(0);
+    }
+    out
 }
 
 /// `PullRequest`; `Null` when the issue is none.
@@ -135,6 +139,7 @@ pub(crate) fn pull(world: &World, of: &Issue, viewer: Option<Id>, shape: Shape) 
     let html_url = issue_html_url(world, of_repo, of);
     let api_url = format!("{}api/v1/repos/{}/pulls/{}", world.root_url, world.full_name(of_repo), of.index);
     let ends = ends(world, of, details, shape);
+    let none = if shape == Shape::List && world.flavour.is_current() { Value::Null } else { json!([]) };
     let mut out = json!({
         "id": details.id,
         "url": if world.flavour == Flavour::Forgejo { &api_url } else { &html_url },
@@ -145,15 +150,16 @@ pub(crate) fn pull(world: &World, of: &Issue, viewer: Option<Id>, shape: Shape) 
         "labels": labels(world, of_repo, of),
         "milestone": null,
         "assignee": null,
-        "assignees": [],
-        "requested_reviewers": [],
-        "requested_reviewers_teams": [],
+        "assignees": none,
+        "requested_reviewers": none,
+        "requested_reviewers_teams": none,
         "state": state(of),
         "draft": of.is_draft(),
         "is_locked": of.locked,
         "comments": world.comments_of(of.id).count(),
     });
-    if shape == Shape::Single {
+    // Without the fork there is nothing to count lines in.
+    if shape == Shape::Single && details.head_repo.is_some() {
         let stat = world.diff(of.repo, &ends.merge_base, &ends_stored(world, of));
         out["additions"] = json!(stat.additions());
         out["deletions"] = json!(stat.deletions());
@@ -190,6 +196,9 @@ pub(crate) fn pull(world: &World, of: &Issue, viewer: Option<Id>, shape: Shape) 
             "pin_order": 0,
         }),
     );
+    if world.flavour.is_current() {
+        out["content_version"] = json!(0);
+    }
     out
 }
 
@@ -318,9 +327,9 @@ pub(crate) fn timeline(world: &World, of: &Comment) -> Value {
 }
 
 /// `Reaction`.
-pub(crate) fn reaction(world: &World, of: &Reaction) -> Value {
+pub(crate) fn reaction(world: &World, of: &Reaction, viewer: Option<Id>) -> Value {
     json!({
-        "user": user(world, of.user, View::Anonymous),
+        "user": user(world, of.user, View::of(viewer)),
         "content": of.content,
         "created_at": time(of.created),
     })

@@ -18,7 +18,7 @@ use crate::config::Flavour;
 use crate::faults::DeliveryFault;
 use crate::hook_events::{HookEvent, glob};
 use crate::server::Shared;
-use crate::world::{Delivery, DeliveryResult, Hook, HookTarget, Id, World};
+use crate::world::{Delivery, DeliveryResult, HeadMoved, Hook, HookTarget, Id, World};
 
 /// Characters of a receiver's answer that are kept.
 const RESPONSE_KEPT: usize = 2_000;
@@ -28,8 +28,8 @@ const RESPONSE_KEPT: usize = 2_000;
 pub(crate) enum Job {
     /// Send the delivery with this index.
     Deliver(usize),
-    /// Let `refs/pull/N/head` of this issue follow to this commit after a while.
-    PullRef { issue: Id, sha: String, millis: u64 },
+    /// Let `refs/pull/N/head` follow after a while.
+    PullRef { moved: HeadMoved, millis: u64 },
     /// Send the deliveries held back for reordering.
     ReleaseHeld,
 }
@@ -223,6 +223,8 @@ fn headers(flavour: Flavour, hook: &Hook, event: HookEvent, uuid: &str, text: &s
     if !hook.authorization.is_empty() {
         add("Authorization".to_owned(), &hook.authorization);
     }
+    // In the order of their names, as Go writes them.
+    out.sort();
     out
 }
 
@@ -244,12 +246,12 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: UnboundedReceiver<Job>) {
     };
     while let Some(job) = jobs.recv().await {
         match job {
-            Job::PullRef { issue, sha, millis } => {
+            Job::PullRef { moved, millis } => {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(millis)).await;
                     let mut world = shared.world();
-                    crate::refs::follow_pull_ref(&mut world, issue, &sha);
+                    crate::refs::follow(&mut world, moved);
                     world.outbox.done();
                 });
             }

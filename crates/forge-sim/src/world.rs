@@ -375,10 +375,14 @@ pub(crate) struct Logged {
     pub fault: Option<String>,
 }
 
-/// A pull request ref that has not yet followed its branch.
+/// A push to a pull request's head that the base repository and the timeline still have to hear of.
 #[derive(Debug, Clone)]
-pub(crate) struct LatePullRef {
+pub(crate) struct HeadMoved {
     pub issue: Id,
+    pub head_repo: Id,
+    pub pusher: Id,
+    /// What the head was before, as the base repository knew it.
+    pub old: String,
     pub sha: String,
 }
 
@@ -406,7 +410,9 @@ pub(crate) struct World {
     pub oauth_grants: HashMap<String, OauthGrant>,
     pub requests: Vec<Logged>,
     pub faults: Faults,
-    pub late_pull_refs: Vec<LatePullRef>,
+    pub late_pull_refs: Vec<HeadMoved>,
+    /// Pushes whose ref has moved and whose entry is held back.
+    pub late_push_entries: Vec<HeadMoved>,
     /// Differences between commits never change, so they are worked out once.
     pub diff_cache: RefCell<HashMap<(Id, String, String), DiffStat>>,
     pub outbox: Outbox,
@@ -436,6 +442,7 @@ impl World {
             requests: Vec::new(),
             faults: Faults::default(),
             late_pull_refs: Vec::new(),
+            late_push_entries: Vec::new(),
             diff_cache: RefCell::new(HashMap::new()),
             outbox,
             counters: HashMap::new(),

@@ -67,6 +67,8 @@ pub enum PullState {
 pub enum LastPush {
     /// At this time; for a head that never changed, when the pull request was opened.
     At(Timestamp),
+    /// The newest push that the timeline tells of led to another commit than the head is now: it lags behind.
+    NotYetTold,
     /// The forge does not say.
     Unknown,
 }

@@ -374,10 +374,12 @@ fn pin(trigger: &Trigger, pull: &PullFacts, named: Option<&CommitPrefix>, config
         // The forge's times have whole seconds: a push in the same second may have come after the comment.
         (None, LastPush::At(at)) if at >= trigger.created => return Pin::Refuse(Refusal::PushedSince { head }),
         (None, LastPush::At(_)) => {}
+        (None, LastPush::NotYetTold) => return until_told(trigger, head, config, now),
         (None, LastPush::Unknown) => return Pin::Refuse(Refusal::NameTheCommit { head }),
     }
     match (pull.author_may_write, pull.last_push) {
         (MayWriteKnown::Yes, _) => Pin::Commit(head),
+        (MayWriteKnown::NoOrUnknown, LastPush::NotYetTold) => until_told(trigger, head, config, now),
         (MayWriteKnown::NoOrUnknown, LastPush::Unknown) => Pin::Refuse(Refusal::NameTheCommit { head }),
         (MayWriteKnown::NoOrUnknown, LastPush::At(at)) => {
             if trigger.created.duration_since(at) < config.fresh_push {
@@ -386,6 +388,15 @@ fn pin(trigger: &Trigger, pull: &PullFacts, named: Option<&CommitPrefix>, config
                 Pin::Commit(head)
             }
         }
+    }
+}
+
+/// The forge writes down a push some moments after the head has moved. What it never tells has to be named.
+fn until_told(trigger: &Trigger, head: String, config: &GateConfig, now: Timestamp) -> Pin {
+    if now.duration_since(trigger.received) < config.settle {
+        Pin::Wait(format!("the timeline of #{} to tell of the push of {}", trigger.number, short(&head)))
+    } else {
+        Pin::Refuse(Refusal::NameTheCommit { head })
     }
 }
 

@@ -96,12 +96,13 @@ impl Client {
         self.in_repo(repo, Call::new(method, &path).body(json!({ "content": content }))).await.map(drop)
     }
 
-    /// All that happened in a conversation, oldest first.
+    /// All that happened in a conversation and that this account may see, oldest first. The opening of a pull request
+    /// is its first push.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn timeline(&self, repo: RepoId, number: i64) -> Result<Vec<TimelineEntry>, Error> {
-        let call = Call::get(&["issues", &number.to_string(), "timeline"]);
+        let call = Call::get(&["issues", &number.to_string(), "timeline"]).with_gaps();
         self.list_in_repo::<wire::Entry, _>(repo, call, |entry| entry.id).await
     }
 }

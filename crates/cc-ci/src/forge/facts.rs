@@ -165,11 +165,18 @@ impl Look<'_> {
     }
 }
 
-/// The latest push by the server's clock; for a head that never changed, when it was proposed.
+/// The latest push by the server's clock, if it is the one that made the head what it is. The forge moves
+/// `refs/pull/N/head` first and writes the entry afterwards, and may not show us all entries.
 fn last_push(pull: &Pull, timeline: Option<&[TimelineEntry]>) -> LastPush {
-    let Some(timeline) = timeline else { return LastPush::Unknown };
-    let pushes = timeline.iter().filter(|entry| matches!(entry.happened, Happened::Push { .. }));
-    LastPush::At(pushes.map(|entry| entry.created).max().unwrap_or(pull.created))
+    let pushes = timeline.unwrap_or_default().iter().filter_map(|entry| match &entry.happened {
+        Happened::Push { head, .. } => Some((entry, head)),
+        _ => None,
+    });
+    match pushes.max_by_key(|(entry, _)| entry.id) {
+        None => LastPush::Unknown,
+        Some((entry, head)) if head.as_deref() == Some(pull.head.sha.as_str()) => LastPush::At(entry.created),
+        Some(_) => LastPush::NotYetTold,
+    }
 }
 
 async fn comment_now(client: &Client, trigger: &Trigger) -> Result<CommentNow, Error> {
@@ -228,14 +235,21 @@ mod tests {
             updated: jiff::Timestamp::from_second(99).unwrap(),
             html_url: String::new(),
         };
+        let push = |forced, head: &str, second| entry(Happened::Push { forced, head: Some(head.repeat(40)) }, second);
+        let unreadable = entry(Happened::Push { forced: false, head: None }, 31);
+        let close = entry(Happened::Close, 60);
         let at = |second| LastPush::At(jiff::Timestamp::from_second(second).unwrap());
-        assert_eq!(last_push(&pull, None), LastPush::Unknown);
-        assert_eq!(last_push(&pull, Some(&[entry(Happened::Comment, 50)])), at(5));
-        let pushes = [
-            entry(Happened::Push { forced: true }, 30),
-            entry(Happened::Push { forced: false }, 20),
-            entry(Happened::Close, 60),
-        ];
-        assert_eq!(last_push(&pull, Some(&pushes)), at(30));
+        for (timeline, want) in [
+            (None, LastPush::Unknown),
+            (Some(vec![]), LastPush::Unknown),
+            (Some(vec![entry(Happened::Comment, 50)]), LastPush::Unknown),
+            (Some(vec![push(false, "a", 10), close.clone()]), at(10)),
+            (Some(vec![push(true, "a", 30), push(false, "b", 20), close.clone()]), at(30)),
+            (Some(vec![push(false, "b", 20)]), LastPush::NotYetTold),
+            (Some(vec![push(false, "a", 20), push(true, "b", 30)]), LastPush::NotYetTold),
+            (Some(vec![push(false, "a", 20), unreadable]), LastPush::NotYetTold),
+        ] {
+            assert_eq!(last_push(&pull, timeline.as_deref()), want, "{timeline:?}");
+        }
     }
 }

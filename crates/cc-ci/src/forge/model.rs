@@ -419,10 +419,12 @@ pub struct Hook {
 pub enum Happened {
     /// A comment.
     Comment,
-    /// A push to the head.
+    /// A push to the head. The opening is the first one.
     Push {
         /// Not a descendant of what was there.
         forced: bool,
+        /// What the head was afterwards; absent if the entry cannot be read.
+        head: Option<String>,
     },
     /// Closed.
     Close,

@@ -20,8 +20,21 @@ use super::wire::{Wire, all};
 /// Pages that are read at most: more is taken for a server that repeats itself.
 const MAX_PAGES: u32 = 400;
 
+/// Pages without an entry after which a list with gaps is over.
+const EMPTY_PAGES: u32 = 3;
+
 /// How often a list that changes while it is read is read again.
 const READINGS: u32 = 3;
+
+/// How a list tells where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// `X-Total-Count` counts all of it.
+    Total,
+    /// `X-Total-Count` counts the entries of the page, and entries that we may not see leave gaps: a page may be empty
+    /// and the next one not. The timeline is such a list, and a push that is overlooked there would be run unseen.
+    Gaps,
+}
 
 /// A request to be sent.
 #[derive(Debug, Clone)]
@@ -33,6 +46,8 @@ pub(super) struct Call {
     pub(super) body: Option<Value>,
     /// Act as this login; site administrators only.
     pub(super) sudo: Option<String>,
+    /// For lists.
+    pub(super) ending: Ending,
 }
 
 impl Call {
@@ -43,6 +58,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             sudo: None,
+            ending: Ending::Total,
         }
     }
 
@@ -52,6 +68,11 @@ impl Call {
 
     pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.query.push((key, value.into()));
+        self
+    }
+
+    pub(super) fn with_gaps(mut self) -> Self {
+        self.ending = Ending::Gaps;
         self
     }
 
@@ -209,8 +230,7 @@ impl Transport {
         let mut found: BTreeMap<K, (usize, W::Model)> = BTreeMap::new();
         let mut order = 0_usize;
         for reading in 1..=READINGS {
-            let mut first_total = None;
-            let mut changed = false;
+            let (mut first_total, mut changed, mut empty) = (None, false, 0);
             let mut seen = std::collections::BTreeSet::new();
             for page in 1.. {
                 if page > MAX_PAGES {
@@ -220,7 +240,7 @@ impl Transport {
                     self.send(&call.clone().query("page", page.to_string()).query("limit", limit.to_string())).await?;
                 let entries = answer.list::<W>()?;
                 let before = seen.len();
-                let none = entries.is_empty();
+                empty = if entries.is_empty() { empty + 1 } else { 0 };
                 for entry in entries {
                     let key = key(&entry);
                     order += 1;
@@ -228,11 +248,17 @@ impl Transport {
                     seen.insert(key.clone());
                     found.insert(key, (place, entry));
                 }
-                changed |= page > 1 && answer.total != first_total;
-                first_total = if page == 1 { answer.total } else { first_total };
                 // A server that does not page this list repeats the first page for ever.
-                let repeats = seen.len() == before;
-                if none || repeats || answer.total.is_some_and(|total| seen.len() >= total) {
+                let repeats = empty == 0 && seen.len() == before;
+                let over = match call.ending {
+                    Ending::Gaps => empty >= EMPTY_PAGES,
+                    Ending::Total => {
+                        changed |= page > 1 && answer.total != first_total;
+                        first_total = if page == 1 { answer.total } else { first_total };
+                        empty > 0 || answer.total.is_some_and(|total| seen.len() >= total)
+                    }
+                };
+                if repeats || over {
                     break;
                 }
             }

@@ -379,6 +379,41 @@ fn the_commit_is_the_one_that_the_commenter_saw() {
                 pull(f).last_push = LastPush::Unknown;
             }),
         ),
+        (
+            "unsigned, push not told yet",
+            "wait",
+            with(|t, f| {
+                t.signed_head = None;
+                pull(f).last_push = LastPush::NotYetTold;
+            }),
+        ),
+        (
+            "unsigned, push never told",
+            "refuse: name it",
+            with(|t, f| {
+                t.signed_head = None;
+                t.received = at(-3600);
+                pull(f).last_push = LastPush::NotYetTold;
+            }),
+        ),
+        ("signed, push not told yet, author a stranger", "wait", with(|_, f| pull(f).last_push = LastPush::NotYetTold)),
+        (
+            "signed, push not told yet, author writes",
+            "start",
+            with(|_, f| {
+                pull(f).last_push = LastPush::NotYetTold;
+                pull(f).author_may_write = MayWriteKnown::Yes;
+            }),
+        ),
+        (
+            "named, unsigned, push not told yet",
+            "start",
+            with(|t, f| {
+                t.body = format!("!testme {HEAD}");
+                t.signed_head = None;
+                pull(f).last_push = LastPush::NotYetTold;
+            }),
+        ),
         ("named another", "refuse: not the head", with(|t, _| t.body = format!("!testme {OTHER}"))),
         (
             "the two views differ, just now",

@@ -76,7 +76,7 @@ async fn each_fault_is_told_apart_and_nothing_is_repeated() {
     assert!(!error.to_string().contains(&token) && !format!("{alone:?}").contains(&token));
 }
 
-/// A server of three answers: one without an end, one that is no JSON, one that sends elsewhere.
+/// A server of odd answers: one without an end, one that is no JSON, one that sends elsewhere, a list with gaps.
 async fn odd_server() -> String {
     use axum::response::{IntoResponse as _, Redirect};
     let huge = || async { format!("{{\"version\": \"{}\"}}", "x".repeat(cc_ci::forge::MAX_ANSWER)) };
@@ -86,11 +86,22 @@ async fn odd_server() -> String {
     let repo = || async {
         axum::Json(serde_json::json!({ "id": 1, "full_name": "a/b", "name": "b", "owner": { "id": 1, "login": "a" } }))
     };
+    // Pages 2 and 3 held nothing but what we may not see; the totals are those of the page.
+    let holed = |axum::extract::Query(asked): axum::extract::Query<std::collections::BTreeMap<String, String>>| async move {
+        let entry =
+            |id: i64| serde_json::json!([{ "id": id, "type": "pull_push", "created_at": "2026-01-02T03:04:05Z" }]);
+        match asked.get("page").map(String::as_str) {
+            Some("1") => ([("X-Total-Count", "1")], axum::Json(entry(1))),
+            Some("4") => ([("X-Total-Count", "1")], axum::Json(entry(2))),
+            _ => ([("X-Total-Count", "0")], axum::Json(serde_json::Value::Null)),
+        }
+    };
     let app = axum::Router::new()
         .route("/git/api/v1/version", axum::routing::get(huge))
         .route("/git/api/v1/settings/api", axum::routing::get(page))
         .route("/git/api/v1/repositories/{id}", axum::routing::get(repo))
         .route("/git/api/v1/repos/a/b/tags", axum::routing::get(same))
+        .route("/git/api/v1/repos/a/b/issues/1/timeline", axum::routing::get(holed))
         .route("/git/api/v1/repos/a/b/branches", axum::routing::any(away));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/git", listener.local_addr().unwrap());
@@ -124,6 +135,7 @@ async fn odd_answers_do_no_harm() {
     assert_eq!(page.kind, ErrorKind::Decode);
     assert!(!page.to_string().contains("Back soon"), "foreign text stays out: {page}");
     assert_eq!(odd.tags(RepoId(1)).await.unwrap().len(), 1, "a list that repeats itself for ever has an end");
+    assert_eq!(odd.timeline(RepoId(1), 1).await.unwrap().len(), 2, "an empty page in the middle is no end");
     assert_eq!(odd.tags(RepoId(2)).await.unwrap_err().kind, ErrorKind::Decode, "another repository than asked for");
     let sent_away = odd.create_branch(RepoId(1), "x", "main").await.unwrap_err();
     assert!(matches!(sent_away.kind, ErrorKind::Moved { .. }), "a POST is never redirected: {sent_away}");

@@ -7,7 +7,7 @@ use cc_ci::bridge::facts::{
 };
 use cc_ci::bridge::gate::{Decision, Refusal, decide};
 use cc_ci::bridge::rights::{Asked, MayWrite, OwnerKind, Source};
-use cc_ci::forge::model::{Membership, Permission, Repo, RepoId};
+use cc_ci::forge::model::{Happened, Membership, Permission, Repo, RepoId};
 use cc_ci::forge::{Asking, Client, ErrorKind, Publisher, gather_facts};
 use cc_ci::publish::forge::{Failure, Forge as _, Repository, Status};
 use cc_ci::publish::{StatusState, compare};
@@ -157,8 +157,9 @@ pub(crate) async fn the_gate_gets_its_facts(stage: &Stage<'_>) {
     let pull = seen.pull.clone().unwrap();
     assert_eq!((pull.live_head.as_str(), pull.pull_ref.as_deref()), (sha.as_str(), Some(sha.as_str())));
     assert_eq!(pull.author_may_write, MayWriteKnown::NoOrUnknown);
-    let opened = client.pull(repo.id, number).await.unwrap().created;
-    assert_eq!(pull.last_push, LastPush::At(opened), "never pushed since");
+    let timeline = client.timeline(repo.id, number).await.unwrap();
+    let opening = timeline.iter().find(|entry| matches!(entry.happened, Happened::Push { .. })).unwrap().created;
+    assert_eq!(pull.last_push, LastPush::At(opening), "never pushed since");
     let Decision::Start(job) = decide(&trigger, &seen, &config, trigger.created) else { panic!("{seen:?}") };
     assert_eq!(job.commit, sha);
 

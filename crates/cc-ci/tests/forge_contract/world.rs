@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cc_ci::clock::ManualClock;
-use cc_ci::forge::model::{Repo, RepoId};
+use cc_ci::forge::model::{Happened, Repo, RepoId};
 use cc_ci::forge::{Client, Settings, Token};
 use cc_ci::redact::SecretValue;
 use reqwest::Method;
@@ -270,21 +270,32 @@ impl<'w> Stage<'w> {
 
     /// One commit on a branch, made and pushed with git. Gives its hash.
     pub(crate) async fn push(&self, who: &Account, repo: &Repo, branch: &str, text: &str) -> String {
+        self.pushed(who, repo, branch, text, false).await
+    }
+
+    /// One commit on top of `main` in place of all that the branch had.
+    pub(crate) async fn force_push(&self, who: &Account, repo: &Repo, branch: &str, text: &str) -> String {
+        self.pushed(who, repo, branch, text, true).await
+    }
+
+    async fn pushed(&self, who: &Account, repo: &Repo, branch: &str, text: &str, force: bool) -> String {
         let dir = tempfile::tempdir().unwrap();
         let url = self.world.base().replacen("://", &format!("://{}:{}@", who.login, who.token), 1);
         let url = format!("{url}/{}.git", repo.full_name);
         git(dir.path(), &["clone", "-q", &url, "."]).await;
-        let there = !git(dir.path(), &["ls-remote", "--heads", "origin", branch]).await.is_empty();
+        let there = !force && !git(dir.path(), &["ls-remote", "--heads", "origin", branch]).await.is_empty();
         let switch: &[&str] = if there { &["switch", "-q", branch] } else { &["switch", "-q", "-c", branch] };
         git(dir.path(), switch).await;
         std::fs::write(dir.path().join("compose.yml"), text).unwrap();
         git(dir.path(), &["add", "."]).await;
         git(dir.path(), &["commit", "-q", "-m", "Change it"]).await;
-        git(dir.path(), &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")]).await;
+        let target = format!("{}HEAD:refs/heads/{branch}", if force { "+" } else { "" });
+        git(dir.path(), &["push", "-q", "origin", &target]).await;
         git(dir.path(), &["rev-parse", "HEAD"]).await
     }
 
-    /// Waits until both views of a pull request's head are this commit. Servers take a moment after a push.
+    /// Waits until both views of a pull request's head are this commit and the timeline tells of its push. Servers take
+    /// a moment after a push, and do it in this order.
     pub(crate) async fn agreed(&self, client: &Client, repo: RepoId, number: i64, commit: &str) {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         let agreement = async {
@@ -292,7 +303,12 @@ impl<'w> Stage<'w> {
                 tick.tick().await;
                 let live = client.pull(repo, number).await.unwrap().head.sha;
                 let fetched = client.pull_ref(repo, number).await.unwrap();
-                if live == commit && fetched.as_deref() == Some(commit) {
+                let told =
+                    client.timeline(repo, number).await.unwrap().into_iter().rev().find_map(|e| match e.happened {
+                        Happened::Push { head, .. } => head,
+                        _ => None,
+                    });
+                if live == commit && fetched.as_deref() == Some(commit) && told.as_deref() == Some(commit) {
                     return;
                 }
             }

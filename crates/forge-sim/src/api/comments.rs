@@ -38,7 +38,7 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> An
             let range = Range::of(cx)?;
             let all: Vec<Comment> =
                 cx.w.comments.values().filter(|c| c.issue == issue.id && range.has(c)).cloned().collect();
-            Ok(cx.paged(&all, false, |c| timeline(cx.w, c)))
+            Ok(timeline_page(cx, &all))
         }
         (_, ["issues", index, "reactions"]) => {
             let issue = cx.issue(at, index)?;
@@ -46,6 +46,16 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> An
         }
         _ => Err(unknown(cx, method)),
     }
+}
+
+/// A page of the timeline. The trap: its total counts the entries of this page only.
+fn timeline_page(cx: &Cx<'_>, all: &[Comment]) -> Reply {
+    let (page, limit) = cx.page();
+    let shown: Vec<Value> =
+        all.iter().skip((page - 1).saturating_mul(limit)).take(limit).map(|c| timeline(cx.w, c)).collect();
+    let total = shown.len().to_string();
+    let shown = if shown.is_empty() { Value::Null } else { Value::Array(shown) };
+    Reply::json(200, shown).with("X-Total-Count", total)
 }
 
 /// `since` and `before`, both inclusive, on the time of the last change.
@@ -100,7 +110,7 @@ fn of_issue(cx: &Cx<'_>, at: &At, index: &str) -> Answer {
 /// Refuses people blocked by the owner or the poster, and non-writers of locked conversations.
 fn may_talk(cx: &Cx<'_>, at: &At, issue: &Issue, me: Id) -> Result<(), Reply> {
     if issue.locked && !can_moderate(cx.w, issue, me) && !cx.is_site_admin() {
-        return Err(cx.fail(403, "cannot comment on this issue: it is locked"));
+        return Err(cx.fail(403, "You cannot comment on a locked issue."));
     }
     let blocked = is_blocked(cx.w, at.repo.owner, me) || is_blocked(cx.w, issue.poster, me);
     if blocked && !at.perm.is_admin() {
@@ -147,13 +157,19 @@ fn edit(cx: &mut Cx<'_>, at: &At, id: &str) -> Answer {
     if it.kind != EntryKind::Comment {
         return Ok(Reply::empty(204));
     }
-    if body != it.body {
+    let unchanged = body == it.body;
+    if !unchanged {
         let old = std::mem::replace(&mut it.body, body);
         it.updated = cx.w.now();
         cx.w.comments.insert(it.id, it.clone());
         payload::comment(cx.w, &it, "edited", Some(&old), me);
     }
-    Ok(Reply::json(200, comment_json(cx.w, &it)))
+    let mut shown = comment_json(cx.w, &it);
+    // Nobody has been looked up when there was nothing to write.
+    if unchanged && cx.w.flavour.is_current() {
+        shown["user"] = Value::Null;
+    }
+    Ok(Reply::json(200, shown))
 }
 
 fn delete(cx: &mut Cx<'_>, at: &At, id: &str) -> Answer {
@@ -180,7 +196,11 @@ fn reactions(cx: &mut Cx<'_>, method: &str, subject: Subject) -> Answer {
         Subject::Issue(i) => (i.reactions.clone(), Some(i.clone())),
     };
     if method == "GET" {
-        return Ok(cx.paged(&list, false, |r| reaction_json(cx.w, r)));
+        // Neither a total nor, without any reaction, a list.
+        let (page, limit) = cx.page();
+        let shown = list.iter().skip((page - 1).saturating_mul(limit)).take(limit);
+        let shown: Vec<Value> = shown.map(|r| reaction_json(cx.w, r, cx.me())).collect();
+        return Ok(Reply::json(200, if shown.is_empty() { Value::Null } else { Value::Array(shown) }));
     }
     let me = cx.signed_in()?;
     let Some(issue) = issue else { return Err(cx.not_found()) };
@@ -195,15 +215,15 @@ fn reactions(cx: &mut Cx<'_>, method: &str, subject: Subject) -> Answer {
                 return Err(cx.fail(403, format!("'{content}' is not an allowed reaction")));
             }
             if let Some(old) = list.iter().find(|r| r.user == me && r.content == content) {
-                return Ok(Reply::json(200, reaction_json(cx.w, old)));
+                return Ok(Reply::json(200, reaction_json(cx.w, old, Some(me))));
             }
             let new = Reaction { user: me, content, created: cx.w.now() };
             next.push(new.clone());
-            Reply::json(201, reaction_json(cx.w, &new))
+            Reply::json(201, reaction_json(cx.w, &new, Some(me)))
         }
         "DELETE" => {
             next.retain(|r| r.user != me || r.content != content);
-            Reply::empty(200)
+            Reply::empty(if cx.w.flavour.is_current() { 204 } else { 200 })
         }
         _ => return Err(unknown(cx, method)),
     };

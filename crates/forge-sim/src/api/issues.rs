@@ -21,7 +21,7 @@ pub(crate) fn route(cx: &mut Cx<'_>, method: &str, at: &At, path: &[&str]) -> An
         }
         ("PATCH", [index]) => {
             let found = cx.issue(at, index)?;
-            edit(cx, at, &found)?;
+            edit(cx, &found)?;
             let now = cx.issue(at, index)?;
             Ok(Reply::json(201, issue_json(cx.w, &now, cx.me())))
         }
@@ -106,10 +106,9 @@ pub(crate) fn need_author_or_writer(cx: &Cx<'_>, issue: &Issue) -> Result<Id, Re
     if me == issue.poster || can_moderate(cx.w, issue, me) { Ok(me) } else { Err(Reply::empty(403)) }
 }
 
-/// Changes title, body and target first and the state last, with one event each.
-pub(crate) fn edit(cx: &mut Cx<'_>, at: &At, issue: &Issue) -> Result<(), Reply> {
+/// Changes title, body and target first and the state last, with one event each; in archived repositories too.
+pub(crate) fn edit(cx: &mut Cx<'_>, issue: &Issue) -> Result<(), Reply> {
     let me = need_author_or_writer(cx, issue)?;
-    cx.not_archived(at)?;
     let title = cx.text("title")?.filter(|t| !t.is_empty() && *t != issue.title);
     let body = cx.text("body")?.filter(|b| *b != issue.body);
     let state = cx.text("state")?.filter(|s| !s.is_empty());

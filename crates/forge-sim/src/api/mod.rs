@@ -141,7 +141,12 @@ impl Cx<'_> {
     /// Refuses writing to an archived repository.
     pub(crate) fn not_archived(&self, at: &At) -> Result<(), Reply> {
         if at.repo.archived {
-            let message = format!("Repo {} is archived.", self.w.full_name(&at.repo));
+            let name = self.w.full_name(&at.repo);
+            let message = if self.w.flavour.is_current() {
+                format!("{name} is archived")
+            } else {
+                format!("Repo {name} is archived.")
+            };
             return Err(self.fail(423, message));
         }
         Ok(())

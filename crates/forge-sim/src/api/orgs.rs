@@ -121,6 +121,7 @@ fn in_org(cx: &mut Cx<'_>, method: &str, of: &User, path: &[&str]) -> Answer {
             Ok(cx.paged(&all, true, |id| user(cx.w, *id, View::of(cx.me()))))
         }
         ("GET", ["members", login]) => {
+            cx.signed_in()?;
             let subject = cx.visible_user(login)?;
             if !insider && cx.me() != Some(subject.id) {
                 let to = format!("{}api/v1/orgs/{}/public_members/{login}", cx.w.root_url, of.login);
@@ -157,7 +158,9 @@ fn in_org(cx: &mut Cx<'_>, method: &str, of: &User, path: &[&str]) -> Answer {
         }
         ("GET", ["teams"]) => {
             need_member(cx, of.id)?;
-            let all: Vec<Id> = cx.w.teams.values().filter(|t| t.org == of.id).map(|t| t.id).collect();
+            let mut all: Vec<&Team> = cx.w.teams.values().filter(|t| t.org == of.id).collect();
+            all.sort_by_key(|t| t.name.to_lowercase());
+            let all: Vec<Id> = all.into_iter().map(|t| t.id).collect();
             Ok(cx.paged(&all, true, |id| teams::json(cx, *id, false)))
         }
         ("GET", ["teams", "search"]) => {

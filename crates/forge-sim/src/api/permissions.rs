@@ -59,6 +59,7 @@ fn put(cx: &mut Cx<'_>, at: &At, login: &str) -> Answer {
     let mode = match cx.text("permission")?.as_deref() {
         None | Some("") => Mode::Write,
         Some(text @ ("read" | "write" | "admin")) => Mode::parse(text).unwrap_or(Mode::Write),
+        Some(_) if cx.w.flavour.is_current() => return Err(cx.internal("Invalid access mode")),
         Some(_) => return Err(cx.fail(422, "[Permission]: In")),
     };
     if !found.active {

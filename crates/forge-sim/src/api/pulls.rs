@@ -73,6 +73,9 @@ fn head_of(cx: &Cx<'_>, at: &At, head: &str) -> Result<(Repo, String), Reply> {
     let fork = |r: &&Repo| r.owner == owner.id && (r.fork_of == Some(at.repo.id) || at.repo.fork_of == Some(r.id));
     match cx.w.repos.values().find(fork) {
         Some(found) => Ok((found.clone(), branch.to_owned())),
+        None if cx.w.flavour.is_current() => {
+            Err(cx.fail(400, format!("the user {} does not have a fork of the base repository", owner.login)))
+        }
         None => Err(cx.not_found()),
     }
 }
@@ -97,16 +100,6 @@ fn create(cx: &mut Cx<'_>, at: &At) -> Answer {
     if !repo_perm(cx.w, &head_repo, Some(me)).can_read(Unit::Code) {
         return Err(cx.not_found());
     }
-    let insider = at.repo.owner == me
-        || cx.is_site_admin()
-        || at.repo.collaborators.contains_key(&me)
-        || crate::api::repos::by_team(cx.w, &at.repo, me);
-    if !insider && !repo_perm(cx.w, &head_repo, Some(me)).can_write(Unit::Code) {
-        return Err(cx.fail(403, "user is not allowed to create pull requests from this head"));
-    }
-    if is_blocked(cx.w, at.repo.owner, me) && !at.perm.is_admin() {
-        return Err(cx.fail(403, "user is blocked by the repository owner"));
-    }
     if title.is_empty() {
         return Err(cx.fail(422, "[Title]: Required"));
     }
@@ -121,6 +114,16 @@ fn create(cx: &mut Cx<'_>, at: &At) -> Answer {
         let message =
             format!("pull request already exists for these targets [id: {}, issue_id: {}]", old.index, old.id);
         return Err(cx.fail(409, message));
+    }
+    let insider = at.repo.owner == me
+        || cx.is_site_admin()
+        || at.repo.collaborators.contains_key(&me)
+        || crate::api::repos::by_team(cx.w, &at.repo, me);
+    if !insider && !repo_perm(cx.w, &head_repo, Some(me)).can_write(Unit::Code) {
+        return Err(cx.fail(403, "user is not allowed to create pull requests from this head"));
+    }
+    if is_blocked(cx.w, at.repo.owner, me) && !at.perm.is_admin() {
+        return Err(cx.fail(403, "user is blocked by the repository owner"));
     }
     let labels = cx.numbers("labels")?.unwrap_or_default();
     let labels = labels.into_iter().filter(|id| at.repo.labels.iter().any(|l| l.id == *id)).collect();
@@ -155,6 +158,7 @@ fn open(
         kept.pull = Some(details);
         kept.labels = labels;
     }
+    crate::refs::opened(world, issue.id, poster, head_sha);
     payload::pull(world, issue.id, HookEvent::PullRequest, "opened", None, poster);
     Ok(world.issues.get(&issue.id).cloned().unwrap_or(issue))
 }
@@ -184,7 +188,7 @@ fn edit(cx: &mut Cx<'_>, at: &At, index: &str) -> Answer {
     {
         pull.allow_maintainer_edit = allow;
     }
-    edit_issue(cx, at, &found)?;
+    edit_issue(cx, &found)?;
     let now = cx.pull(at, index)?;
     Ok(Reply::json(201, pull_json(cx.w, &now, Some(me), Shape::Single)))
 }

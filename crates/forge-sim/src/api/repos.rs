@@ -205,10 +205,15 @@ fn edit(cx: &mut Cx<'_>, at: &At) -> Answer {
     Ok(Reply::json(200, repo_for(cx.w, &it, cx.me())))
 }
 
-/// Deletes a repository. Pull requests from it stay, with an unknown head repository.
+/// Deletes a repository. Pull requests from it to others are closed and lose their head repository.
 pub(crate) fn delete(world: &mut World, it: &Repo, doer: Id) {
-    payload::repository(world, it, "deleted", doer);
     let id = it.id;
+    let from_here = |i: &&crate::world::Issue| i.repo != id && i.pull.as_ref().is_some_and(|p| p.head_repo == Some(id));
+    let elsewhere: Vec<Id> = world.issues.values().filter(from_here).map(|i| i.id).collect();
+    for issue in elsewhere {
+        crate::refs::set_closed(world, issue, true, doer);
+    }
+    payload::repository(world, it, "deleted", doer);
     let issues: BTreeSet<Id> = world.issues.values().filter(|i| i.repo == id).map(|i| i.id).collect();
     world.comments.retain(|_, c| !issues.contains(&c.issue));
     world.issues.retain(|_, i| i.repo != id);
@@ -270,6 +275,7 @@ pub(crate) fn make_fork(world: &mut World, of: &Repo, owner: Id, name: &str, doe
     new.description.clone_from(&of.description);
     new.default_branch.clone_from(&of.default_branch);
     new.has_issues = false;
+    new.has_wiki = false;
     let source = world.git_dir(of.id).to_string_lossy().into_owned();
     let new = add(world, new)?;
     git::fetch_all(&world.git_dir(new.id), &source)?;

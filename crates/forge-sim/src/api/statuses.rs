@@ -94,13 +94,19 @@ pub(crate) fn latest(all: &[Status]) -> Vec<Status> {
 /// The combined state of some statuses.
 pub(crate) fn combine(states: &[&str], new_rule: bool) -> &'static str {
     let has = |wanted: &[&str]| states.iter().any(|s| wanted.contains(s));
-    if states.is_empty() {
+    if new_rule {
+        let fine = states.iter().filter(|s| matches!(**s, "success" | "skipped")).count();
+        if has(&["error", "failure", "warning"]) {
+            "failure"
+        } else if fine > 0 && fine == states.len() {
+            "success"
+        } else {
+            "pending"
+        }
+    } else if states.is_empty() {
         ""
     } else if has(&["error", "failure"]) {
         "failure"
-    } else if new_rule {
-        let fine = states.iter().all(|s| matches!(*s, "success" | "warning" | "skipped"));
-        if fine { "success" } else { "pending" }
     } else if has(&["warning"]) {
         "warning"
     } else if states.iter().all(|s| *s == "success") {
@@ -148,13 +154,13 @@ mod tests {
     #[test]
     fn combined_state_new_and_old() {
         for (states, new, old) in [
-            (&[] as &[&str], "", ""),
+            (&[] as &[&str], "pending", ""),
             (&["success"], "success", "success"),
-            (&["success", "warning"], "success", "warning"),
+            (&["success", "warning"], "failure", "warning"),
             (&["success", "pending"], "pending", "pending"),
             (&["pending", "error"], "failure", "failure"),
             (&["failure", "warning"], "failure", "failure"),
-            (&["warning", "pending"], "pending", "warning"),
+            (&["warning", "pending"], "failure", "warning"),
             (&["success", "skipped"], "success", "pending"),
         ] {
             assert_eq!(combine(states, true), new, "{states:?} by the new rule");

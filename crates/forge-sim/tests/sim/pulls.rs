@@ -10,14 +10,17 @@ async fn opening_and_editing() {
     let (sim, _) = stage().await;
     let (alice, bob) = (token(&sim, "alice"), token(&sim, "bob"));
     let pulls = "repos/recipes/app/pulls";
+    sim.push_as("alice", "recipes/app", "other", &[("other", "1")]).unwrap();
     let wish = |head: &str, base: &str| json!({ "head": head, "base": base, "title": "t" });
     for (token, body, status) in [
         (&alice, wish("upgrade", "main"), 409),
         (&alice, wish("main", "main"), 422),
         (&alice, wish("nope", "main"), 404),
         (&alice, wish("upgrade", "nope"), 404),
-        (&alice, wish("bob:main", "main"), 404),
-        (&bob, wish("upgrade", "main"), 403),
+        (&alice, wish("bob:main", "main"), 400),
+        (&alice, wish("nobody:main", "main"), 404),
+        (&bob, wish("upgrade", "main"), 409),
+        (&bob, wish("other", "main"), 403),
     ] {
         assert_eq!(post(&sim, token, pulls, body.clone()).await.status, status, "{body}");
     }
@@ -103,16 +106,16 @@ async fn comments_and_reactions() {
         ("POST", "eyes", 201),
         ("POST", "eyes", 200),
         ("POST", "tada", 403),
-        ("DELETE", "rocket", 200),
-        ("DELETE", "eyes", 200),
+        ("DELETE", "rocket", 204),
+        ("DELETE", "eyes", 204),
     ] {
         let got = call(&sim, &alice, method.parse().unwrap(), &reactions, json!({ "content": content })).await;
         assert_eq!(got.status, status, "{method} {content}");
     }
-    assert_eq!(get(&sim, &alice, &reactions).await.json(), json!([]));
+    assert_eq!(get(&sim, &alice, &reactions).await.json(), Value::Null);
     patch(&sim, &alice, "repos/recipes/app/pulls/1", json!({ "title": "Other" })).await;
     let timeline = get(&sim, &alice, "repos/recipes/app/issues/1/timeline").await.json();
-    let entry = &timeline[1];
+    let entry = &timeline[2];
     assert_eq!((entry["type"].as_str(), entry["new_title"].as_str()), (Some("change_title"), Some("Other")));
     let path = format!("repos/recipes/app/issues/comments/{}", entry["id"]);
     assert_eq!(get(&sim, &alice, &path).await.status, 204, "not a comment");

@@ -292,6 +292,8 @@ pub(crate) struct Entry {
 #[serde(default)]
 struct PushText {
     is_force_push: Lax<bool>,
+    /// Oldest first; of a forced push the former and the new head.
+    commit_ids: Lax<Vec<String>>,
 }
 
 impl Wire for Entry {
@@ -301,9 +303,11 @@ impl Wire for Entry {
         use model::Happened;
         let happened = match self.kind.0.as_str() {
             "comment" => Happened::Comment,
-            "pull_push" => Happened::Push {
-                forced: serde_json::from_str::<PushText>(&self.body.0).is_ok_and(|text| text.is_force_push.0),
-            },
+            "pull_push" => {
+                let text: PushText = serde_json::from_str(&self.body.0).unwrap_or_default();
+                let head = text.commit_ids.0.last().and_then(|id| super::commit(id));
+                Happened::Push { forced: text.is_force_push.0, head }
+            }
             "close" => Happened::Close,
             "reopen" => Happened::Reopen,
             "merge_pull" => Happened::Merge,
