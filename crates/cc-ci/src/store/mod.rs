@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection};
+use sqlx::{Connection as _, Row, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection};
 
 pub mod attempts;
 pub mod cursors;
@@ -102,7 +102,12 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(is_usable(connection)))))
+            .connect_with(options.clone())
+            .await
+            .map_err(failed)?;
         schema::upgrade(&mut *writer.acquire().await?, schema::STEPS).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -162,6 +167,18 @@ impl Store {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Whether a connection that was given back can begin another transaction.
+///
+/// When the disk is full SQLite ends a transaction by itself. sqlx then tries to roll it back, fails, and takes it for
+/// being open ever after, so that nothing could be written any more. Such a connection is closed, and a new one made.
+fn is_usable(connection: &SqliteConnection) -> bool {
+    let usable = !connection.is_in_transaction();
+    if !usable {
+        tracing::warn!("the database's connection for writing is replaced: a write failed half way");
+    }
+    usable
 }
 
 /// A write in progress. What changes rows takes `&mut Write`, so it can only be called inside one.

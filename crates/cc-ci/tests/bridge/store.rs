@@ -100,6 +100,26 @@ fn delivery(comment_id: i64) -> NewDelivery {
     }
 }
 
+#[tokio::test]
+async fn a_write_that_sqlite_gave_up_by_itself_does_not_end_all_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("full.db")).await.unwrap();
+    let (journal, _writer) = Journal::start(store.clone());
+    for (comment, dropped) in [(1, true), (2, false)] {
+        let mut write = store.begin_immediate().await.unwrap();
+        assert_eq!(deliveries::append(&mut write, &delivery(900)).await.unwrap(), Appended::New(comment));
+        // What SQLite does on a full disk, behind the back of whoever began it.
+        sqlx::query("ROLLBACK").execute(&mut *write).await.unwrap();
+        if dropped {
+            drop(write);
+        } else {
+            write.commit().await.unwrap_err();
+        }
+        assert_eq!(journal.append(delivery(comment)).await.unwrap(), Appended::New(comment));
+    }
+    assert_eq!(deliveries::backlog(&mut store.read().await.unwrap()).await.unwrap(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_two_thousand_is_journalled_once_each() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ mod browser;
 mod buttons;
 mod comments;
 mod crashes;
+mod disk;
 mod login;
 mod order;
 mod real;

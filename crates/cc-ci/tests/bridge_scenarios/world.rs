@@ -27,6 +27,8 @@ pub(crate) struct World {
     /// More lines of the section `[forge]`.
     pub(crate) forge: String,
     more: String,
+    /// Settings that go before those of the file.
+    set: Vec<(&'static str, String)>,
     server: Option<App<Scripted>>,
 }
 
@@ -68,10 +70,17 @@ impl World {
             listen: format!("127.{}.{}.{}:0", process % 250 + 1, story / 250 + 1, story % 250 + 1),
             forge: String::new(),
             more: more.to_owned(),
+            set: Vec::new(),
             server: None,
         };
         world.sim.advance_clock(600);
         world
+    }
+
+    /// Sets an environment variable for the server alone.
+    pub(crate) fn set(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+        self.set.push((variable, value.into()));
+        self
     }
 
     /// Starts the server; after the first time at the same address, so that the hook still leads to it.
@@ -110,7 +119,8 @@ impl World {
             at("state"),
             self.more,
         );
-        Config::resolve(&Layers::of(Some(("test.toml", &text)), |_| None).unwrap()).unwrap()
+        let env = |name: &str| self.set.iter().find(|(set, _)| *set == name).map(|(_, value)| value.clone());
+        Config::resolve(&Layers::of(Some(("test.toml", &text)), env).unwrap()).unwrap()
     }
 
     /// Adds to the configuration of the next server.
