@@ -4,7 +4,9 @@
 //! every event as its id. A browser that reconnects names the last id it has, and goes on after it, whether the
 //! connection, the browser or this server was gone in between. A viewer who does not read is simply not sent anything.
 //!
-//! One task per watched run looks for news and wakes its viewers; it ends with the last of them.
+//! One task per watched run looks for news and reads it, once for all viewers ([`Story`]); it ends with the last of
+//! them. The rule to know: it reads the run's state before anything else, so that what a run wrote before it ended is
+//! certainly seen.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,9 +24,9 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::domain::{RunId, Stage};
+use crate::domain::{RunId, Stage, StageResult};
 use crate::results::sanitise;
-use crate::store::runs::{self, RunState};
+use crate::store::runs::{self, RunRow, RunState};
 use crate::store::{StoreError, attempts, events as told, stage_rows, views};
 
 use super::error::WebError;
@@ -38,6 +40,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const CHUNK: u64 = 64 * 1024;
 /// Longest line that is sent, in characters.
 const LINE_MAX: usize = 4_000;
+/// Stored events that are read at once.
+const EVENTS: i64 = 500;
 /// Events on their way to one viewer.
 const UNDERWAY: usize = 64;
 
@@ -81,9 +85,34 @@ pub(super) fn log_path(runs_dir: &FsPath, run: &RunId, stage: Stage) -> PathBuf 
     runs_dir.join(run.as_str()).join("logs").join(format!("{stage}.log"))
 }
 
+/// A run as it stood at one moment.
+struct Story {
+    run: RunRow,
+    /// Its current or last attempt, whose logs are shown.
+    newest: Option<RunId>,
+    /// Ends of the current attempt's stages, in order.
+    stages: Vec<StageResult>,
+    /// Id of the newest stored event.
+    event: i64,
+    /// Bytes of each stage's log, in the order of the stages.
+    bytes: [u64; 5],
+    /// The run's count of changes.
+    change: i64,
+}
+
+impl Story {
+    /// Whether a viewer who knows `other` would see nothing new.
+    fn equals(&self, other: &Self) -> bool {
+        (self.event, self.bytes, self.change) == (other.event, other.bytes, other.change)
+            && self.run.progress == other.run.progress
+    }
+}
+
+type Told = Option<Arc<Story>>;
+
 /// The runs that are being watched.
 pub(super) struct Hub {
-    runs: Mutex<HashMap<i64, watch::Sender<u64>>>,
+    runs: Mutex<HashMap<i64, watch::Sender<Told>>>,
     room: Arc<Semaphore>,
 }
 
@@ -92,20 +121,20 @@ impl Hub {
         Self { runs: Mutex::default(), room: Arc::new(Semaphore::new(viewers.clamp(1, Semaphore::MAX_PERMITS))) }
     }
 
-    /// Wakes up whenever there may be news of a run.
-    fn watch(&self, state: &WebState, number: i64) -> watch::Receiver<u64> {
+    /// What is known of a run, from now on. Wakes up whenever there is something new.
+    fn watch(&self, state: &WebState, number: i64) -> watch::Receiver<Told> {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = runs.get(&number) {
             return sender.subscribe();
         }
-        let (sender, receiver) = watch::channel(0);
+        let (sender, receiver) = watch::channel(None);
         runs.insert(number, sender);
         tokio::spawn(look_out(state.clone(), number));
         receiver
     }
 
-    /// Tells the viewers of a run. False if none is left; then the run is no longer watched.
-    fn tell(&self, number: i64) -> bool {
+    /// Tells the viewers of a run, if there is news. False if none is left; then the run is no longer watched.
+    fn tell(&self, number: i64, news: Told) -> bool {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = runs.get(&number) else { return false };
         // Viewers subscribe under the same lock, so none can slip in between this look and the removal.
@@ -113,17 +142,10 @@ impl Hub {
             runs.remove(&number);
             return false;
         }
-        sender.send_modify(|news| *news = news.wrapping_add(1));
-        true
-    }
-
-    fn is_watched(&self, number: i64) -> bool {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = runs.get(&number).is_some_and(|sender| sender.receiver_count() > 0);
-        if !watched {
-            runs.remove(&number);
+        if news.is_some() {
+            sender.send_replace(news);
         }
-        watched
+        true
     }
 }
 
@@ -131,46 +153,44 @@ impl Hub {
 async fn look_out(state: WebState, number: i64) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last = None;
+    let mut last: Told = None;
     loop {
         ticks.tick().await;
-        if !state.hub.is_watched(number) {
-            return;
-        }
-        let seen = match look(&state, number).await {
-            Ok(seen) => Some(seen),
+        let news = match look(&state, number).await {
+            Ok(Some(story)) if last.as_ref().is_some_and(|last| last.equals(&story)) => None,
+            Ok(Some(story)) => Some(Arc::new(story)),
+            // Runs are never removed; without a row its viewers wait, and go when they like.
+            Ok(None) => None,
             Err(error) => {
                 tracing::warn!("live log of run {number}: {error}");
                 None
             }
         };
-        if seen != last {
-            last = seen;
-            if !state.hub.tell(number) {
-                return;
-            }
+        if news.is_some() {
+            last.clone_from(&news);
+        }
+        if !state.hub.tell(number, news) {
+            return;
         }
     }
 }
 
-/// What would be different if there were news: counters, progress, and the sizes of the logs.
-async fn look(state: &WebState, number: i64) -> Result<(Option<(i64, i64)>, String, [u64; 5]), StoreError> {
+async fn look(state: &WebState, number: i64) -> Result<Option<Story>, StoreError> {
     let mut connection = state.store.read().await?;
-    let mark = views::mark(&mut connection, number).await?;
-    let run = runs::get(&mut connection, number).await?;
+    let Some((change, event)) = views::mark(&mut connection, number).await? else { return Ok(None) };
+    let Some(run) = runs::get(&mut connection, number).await? else { return Ok(None) };
+    // Not simply the last one: another attempt may have begun since the line above.
+    let tries = attempts::of_run(&mut connection, number).await?;
+    let newest = tries.into_iter().find(|attempt| attempt.attempt == run.attempt).map(|attempt| attempt.run_id);
+    let stages = stage_rows::of_attempt(&mut connection, number, run.attempt).await?;
     drop(connection);
-    let mut sizes = [0; 5];
-    let mut progress = String::new();
-    if let Some(run) = run {
-        if let Some(lease) = &run.lease {
-            for (size, stage) in sizes.iter_mut().zip(Stage::ALL) {
-                let path = log_path(&state.runs_dir, &lease.run_id, stage);
-                *size = tokio::fs::metadata(path).await.map_or(0, |file| file.len());
-            }
+    let mut bytes = [0; 5];
+    if let Some(newest) = &newest {
+        for (bytes, stage) in bytes.iter_mut().zip(Stage::ALL) {
+            *bytes = tokio::fs::metadata(log_path(&state.runs_dir, newest, stage)).await.map_or(0, |file| file.len());
         }
-        progress = run.progress;
     }
-    Ok((mark, progress, sizes))
+    Ok(Some(Story { run, newest, stages, event, bytes, change }))
 }
 
 /// Where a viewer wants to go on if his browser has not been told any id yet.
@@ -227,11 +247,15 @@ impl std::convert::From<StoreError> for Stop {
 }
 
 impl Viewing {
-    async fn follow(mut self, mut news: watch::Receiver<u64>) {
+    async fn follow(mut self, mut news: watch::Receiver<Told>) {
         self.state.metrics.viewers.inc();
         loop {
-            news.mark_unchanged();
-            match self.catch_up().await {
+            let story = news.borrow_and_update().clone();
+            let over = match story {
+                Some(story) => self.catch_up(&story).await,
+                None => Ok(false),
+            };
+            match over {
                 Ok(true) | Err(Stop::Gone) => break,
                 Ok(false) => {}
                 Err(Stop::Failed(error)) => {
@@ -249,26 +273,22 @@ impl Viewing {
     }
 
     /// Sends everything that is stored and was not sent. True if there will never be more.
-    async fn catch_up(&mut self) -> Result<bool, Stop> {
-        let mut connection = self.state.store.read().await?;
-        // The state is read first: what a run wrote before it ended is then certainly seen below.
-        let Some(run) = runs::get(&mut connection, self.number).await? else { return Ok(true) };
-        let tries = attempts::of_run(&mut connection, self.number).await?;
-        let stages = stage_rows::of_attempt(&mut connection, self.number, run.attempt).await?;
-        let events = told::after(&mut connection, self.number, self.cursor.event, 500).await?;
-        drop(connection);
+    async fn catch_up(&mut self, story: &Story) -> Result<bool, Stop> {
+        let run = &story.run;
         if self.cursor.attempt != run.attempt {
             self.cursor = Cursor { attempt: run.attempt, event: self.cursor.event, ..Cursor::default() };
             self.send("attempt", &json!({ "attempt": run.attempt })).await?;
         }
         let over = run.state == RunState::Finished;
-        if let Some(attempt) = tries.last() {
+        if let Some(newest) = &story.newest {
             for (at, stage) in Stage::ALL.into_iter().enumerate() {
-                let path = log_path(&self.state.runs_dir, &attempt.run_id, stage);
-                self.send_log(at, stage, &path, over).await?;
+                if story.bytes[at] > self.cursor.bytes[at] {
+                    let path = log_path(&self.state.runs_dir, newest, stage);
+                    self.send_log(at, stage, &path, over).await?;
+                }
             }
         }
-        for result in stages.iter().skip(self.cursor.stages) {
+        for result in story.stages.iter().skip(self.cursor.stages) {
             self.cursor.stages += 1;
             let mark = view::stage_mark(result.status);
             let took = view::millis(result.duration_ms);
@@ -278,24 +298,29 @@ impl Viewing {
             });
             self.send("stage", &data).await?;
         }
-        let more = events.len() == 500;
-        for event in events {
-            self.cursor.event = event.id;
-            let data =
-                json!({ "kind": view::line(&event.kind), "attempt": event.attempt, "body": view::block(&event.body) });
-            self.send("told", &data).await?;
+        while self.cursor.event < story.event {
+            let mut connection = self.state.store.read().await?;
+            let events = told::after(&mut connection, self.number, self.cursor.event, EVENTS).await?;
+            drop(connection);
+            if events.is_empty() {
+                break;
+            }
+            for event in events {
+                self.cursor.event = event.id;
+                let data = json!({
+                    "kind": view::line(&event.kind), "attempt": event.attempt, "body": view::block(&event.body),
+                });
+                self.send("told", &data).await?;
+            }
         }
         let progress = if over { String::new() } else { view::line(&run.progress) };
         if self.progress.as_ref() != Some(&progress) {
-            let mark = view::run_mark(&run);
+            let mark = view::run_mark(run);
             self.send("progress", &json!({ "state": mark.word, "sign": mark.sign, "doing": progress })).await?;
             self.progress = Some(progress);
         }
-        if more {
-            return Ok(false);
-        }
         if over {
-            let mark = view::run_mark(&run);
+            let mark = view::run_mark(run);
             self.send("end", &json!({ "word": mark.word, "sign": mark.sign, "class": mark.class })).await?;
         }
         Ok(over)
