@@ -5,7 +5,11 @@
 //! within the grace, then it is torn down and given back to the queue; at last what the forge shall show is sent.
 
 mod actions;
+mod crowd;
+mod listen;
 mod login;
+
+pub(crate) use listen::allow_open_files;
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -112,10 +116,10 @@ impl Ground {
         };
         let client = Arc::new(Client::new(settings)?);
         let address = config.server.listen;
-        let listen = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let failed_to_listen = |source| StartError::Listen { address, source };
+        let listener = listen::bind(address).map_err(failed_to_listen)?;
         // Port 0 takes a free one, and then links must name it.
-        config.server.listen = listener.local_addr().map_err(listen)?;
+        config.server.listen = listener.local_addr().map_err(failed_to_listen)?;
         if config.server.public_url.port() == Some(0) {
             // Fails for addresses without a host only, which this one has.
             let _ = config.server.public_url.set_port(Some(config.server.listen.port()));
@@ -288,13 +292,8 @@ impl<E: Executor> App<E> {
     fn start_edges(&mut self, listener: TcpListener, pages: WebState) {
         self.edges.spawn(publish(self.frame(&self.stop_edges), self.bridge.clone()));
         let router = web::router(pages).merge(intake::router(self.bridge.clone()));
-        let stop = self.stop_pages.clone();
-        self.edges.spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-            if let Err(error) = served {
-                tracing::error!("the server has stopped: {error}");
-            }
-        });
+        let limits = listen::Limits::with_viewers(self.bridge.config.web.viewers);
+        self.edges.spawn(listen::serve(listener, router, limits, self.stop_pages.clone()));
     }
 
     fn frame(&self, stop: &CancellationToken) -> Frame {

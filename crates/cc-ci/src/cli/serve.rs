@@ -46,6 +46,7 @@ pub(super) async fn run(args: ServeArgs, context: Context) -> Outcome {
         return Ok(if bad { Exit::Error } else { Exit::Green });
     }
     let failed = |error: crate::app::StartError| Failure::error(error.to_string());
+    crate::app::allow_open_files();
     let ground = Ground::open(config, SystemClock::shared()).await.map_err(failed)?;
     let executor = Embedded::new(ground.store().clone(), ground.config().clone());
     let executor = executor.map_err(|error| Failure::error(error.to_string()))?;
