@@ -1,6 +1,6 @@
 //! Signed deliveries at a steady rate and all at once: how long until they are acknowledged, and what is in the journal then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +14,9 @@ use sha2::Sha256;
 use sqlx::Row;
 use tokio::task::JoinSet;
 
+use super::report::{Report, Times};
 use super::server::{SECRET, Server};
-use super::{Times, Wanted, client, heading, scratch};
+use super::{Wanted, client, floor, scratch};
 
 /// A delivery of a Gitea, of a comment that is no command.
 const SAMPLE: &str = include_str!("../../tests/data/forge/issue_comment-pr-created.json");
@@ -24,46 +25,60 @@ const SAMPLE: &str = include_str!("../../tests/data/forge/issue_comment-pr-creat
 const AGAIN: i64 = 20;
 
 /// Signed requests, made beforehand so that making them is not measured.
-struct Signed {
-    body: bytes::Bytes,
+pub(crate) struct Signed {
+    pub(crate) body: bytes::Bytes,
     signature: String,
     delivery: String,
 }
 
-pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
+/// Where the ids of those that come all at once begin.
+const BURST: i64 = 1_000_000;
+
+/// Goals for the acknowledgement: at the steady rate and in the burst, in milliseconds. The forge waits five seconds.
+const GOALS: (f64, f64) = (250.0, 4000.0);
+
+pub(crate) async fn measure(wanted: &Wanted, report: &Report) -> Result<()> {
     let steady = make(0, wanted.rate * wanted.seconds)?;
-    let burst = make(1_000_000, wanted.burst)?;
-    heading("deliveries to acknowledgement");
+    let burst = make(BURST, wanted.burst)?;
+    report.heading("deliveries to acknowledgement");
 
     let floor = Server::floor()?;
     let floor_steady = send(&floor.base, &steady, Some(wanted.rate)).await?;
     let floor_burst = send(&floor.base, &burst, None).await?;
-    let floor_memory = floor.memory()?;
     floor.stop()?;
-    println!("{:<34} {}", format!("floor, {} a second", wanted.rate), floor_steady.row());
-    println!("{:<34} {}", "floor, all at once", floor_burst.row());
+    let payload = steady.first().map(|signed| String::from_utf8_lossy(&signed.body).into_owned());
+    let commits = floor::commits(&payload.unwrap_or_default()).await?;
+    report.floor(&format!("floor: HTTP alone, {} a second", wanted.rate), &floor_steady);
+    report.floor("floor: HTTP alone, all at once", &floor_burst);
+    report.floor("floor: one commit after the other", &commits);
 
     let (_folder, path) = scratch()?;
     let server = Server::start(&path, None, false).await?;
+    let before = server.memory()?;
     let times = send(&server.base, &steady, Some(wanted.rate)).await?;
-    let (now, most) = server.memory()?;
-    println!("{:<34} {}", format!("cc-ci, {} a second", wanted.rate), times.row());
+    let after_steady = server.memory()?;
+    report.times(&format!("cc-ci, {} a second", wanted.rate), &times, GOALS.0);
     let times_burst = send(&server.base, &burst, None).await?;
-    let (_, most_burst) = server.memory()?;
-    println!("{:<34} {}", "cc-ci, all at once", times_burst.row());
+    report.times("cc-ci, all at once", &times_burst, GOALS.1);
+    let after_burst = server.memory()?;
     server.stop()?;
 
-    let over =
-        |ours: &Times, floor: &Times| ours.quantile(0.99).as_secs_f64() / floor.quantile(0.99).as_secs_f64().max(1e-6);
     println!(
-        "p99 over the floor: {:.1} at the steady rate, {:.1} in the burst",
-        over(&times, &floor_steady),
-        over(&times_burst, &floor_burst)
+        "p99 over HTTP alone and one commit: {:.1} at the steady rate; over HTTP alone: {:.1} in the burst",
+        times.p99() / (floor_steady.p99() + commits.p99()).max(1e-3),
+        times_burst.p99() / floor_burst.p99().max(1e-3)
     );
-    println!("memory: {now} MiB ({most} at most; {most_burst} after the burst), floor {} MiB", floor_memory.1);
-    let kept = journal(&path.join("state/cc-ci.db")).await?;
-    let sent: Vec<i64> = ids(0, wanted.rate * wanted.seconds).chain(ids(1_000_000, wanted.burst)).collect();
-    for id in &sent {
+    report.memory("before", before);
+    report.memory("after the steady rate", after_steady);
+    report.memory("after the burst", after_burst);
+    let sent = ids(0, wanted.rate * wanted.seconds).chain(ids(BURST, wanted.burst)).collect();
+    all_there(&path, &sent).await
+}
+
+/// Whether exactly these comments are in the journal, each once.
+pub(crate) async fn all_there(folder: &Path, sent: &BTreeSet<i64>) -> Result<()> {
+    let kept = journal(&folder.join("state/cc-ci.db")).await?;
+    for id in sent {
         let count = kept.get(id).copied().unwrap_or(0);
         ensure!(count == 1, "comment {id} was acknowledged and is in the journal {count} times");
     }
@@ -72,11 +87,12 @@ pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-fn ids(first: i64, count: u32) -> impl Iterator<Item = i64> {
+pub(crate) fn ids(first: i64, count: u32) -> impl Iterator<Item = i64> {
     (first + 1)..=(first + i64::from(count))
 }
 
-fn make(first: i64, count: u32) -> Result<Vec<Signed>> {
+/// Deliveries of so many comments, some of them twice.
+pub(crate) fn make(first: i64, count: u32) -> Result<Vec<Signed>> {
     let mut sample: Value = serde_json::from_str(SAMPLE)?;
     sample["comment"]["body"] = json!("Thanks, looks good to me.");
     let mut made = Vec::new();
@@ -93,7 +109,7 @@ fn make(first: i64, count: u32) -> Result<Vec<Signed>> {
 }
 
 /// Sends all of them, at a rate or at once. Each must be acknowledged.
-async fn send(base: &str, all: &[Signed], rate: Option<u32>) -> Result<Times> {
+pub(crate) async fn send(base: &str, all: &[Signed], rate: Option<u32>) -> Result<Times> {
     let client = Arc::new(client()?);
     let url = format!("{base}{}", intake::PATH);
     let start = SystemClock.monotonic() + Duration::from_millis(20);

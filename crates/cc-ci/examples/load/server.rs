@@ -8,18 +8,12 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
 use cc_ci::app::{App, Ground};
-use cc_ci::bridge::{intake, webhook};
 use cc_ci::clock::{Clock, SystemClock};
 use cc_ci::config::Config;
 use cc_ci::domain::{Run, RunId, Stage};
 use cc_ci::executor::{Executor, HostRoom, Order};
 use cc_ci::harness::Reporter;
-use cc_ci::redact::SecretValue;
 use cc_ci::store::{Store, runs};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -32,15 +26,16 @@ pub(crate) const SECRET: &str = "load-0123456789abcdef0123456789abcdef";
 
 /// What the process says once it listens.
 #[derive(Debug, Serialize, Deserialize)]
-struct Ready {
-    address: String,
-    running: Option<i64>,
-    log: Option<PathBuf>,
+pub(crate) struct Ready {
+    pub(crate) address: String,
+    pub(crate) running: Option<i64>,
+    pub(crate) log: Option<PathBuf>,
 }
 
 /// A process under load, ended when dropped.
 pub(crate) struct Server {
     child: Child,
+    pub(crate) address: String,
     pub(crate) base: String,
     /// Number of the made-up run that runs, if a history was made up.
     pub(crate) running: i64,
@@ -100,6 +95,7 @@ impl Server {
         Ok(Self {
             child,
             base: format!("http://{}", ready.address),
+            address: ready.address,
             running: ready.running.unwrap_or(0),
             log: ready.log.unwrap_or_default(),
             _forge: forge,
@@ -136,7 +132,7 @@ impl Drop for Server {
 /// The process's own main.
 pub(crate) async fn run(args: &[String]) -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["floor"] => floor().await,
+        ["floor"] => super::floor::run().await,
         ["serve", config] => serve(Path::new(config), None).await,
         ["serve", config, runs, files] => serve(Path::new(config), Some((runs.parse()?, *files == "files"))).await,
         other => anyhow::bail!("not understood: {other:?}"),
@@ -182,32 +178,13 @@ async fn serve(config: &Path, history: Option<(usize, bool)>) -> Result<()> {
     Ok(())
 }
 
-/// What any receiver has to do, and nothing else.
-async fn floor() -> Result<()> {
-    let secrets = Arc::new(vec![SecretValue::new(SECRET)]);
-    let receive = move |headers: HeaderMap, body: Bytes| {
-        let secrets = secrets.clone();
-        async move {
-            match webhook::verify(&secrets, &headers, &body) {
-                Ok(_) => StatusCode::ACCEPTED,
-                Err(_) => StatusCode::UNAUTHORIZED,
-            }
-        }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    ready(&Ready { address: listener.local_addr()?.to_string(), running: None, log: None })?;
-    let router = Router::new().route(intake::PATH, post(receive));
-    axum::serve(listener, router).with_graceful_shutdown(async { drop(until_told().await) }).await?;
-    Ok(())
-}
-
-fn ready(ready: &Ready) -> Result<()> {
+pub(crate) fn ready(ready: &Ready) -> Result<()> {
     println!("{}", serde_json::to_string(ready)?);
     Ok(())
 }
 
 /// Waits for the end of standard input.
-async fn until_told() -> Result<()> {
+pub(crate) async fn until_told() -> Result<()> {
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     Ok(())
 }
