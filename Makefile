@@ -45,9 +45,9 @@ check: ## formatting, lints and the tests that need no Docker
 	@if command -v shellcheck >/dev/null; then shellcheck -x -P scripts scripts/{setup,images,recipes,private-engine,clean-leftovers,demo-bridge,real-gitea} bench/{floor,run,load} .ci/run; \
 	else echo "shellcheck is not installed: the scripts were not checked"; fi
 
-bench: setup build ## cc-ci against the floor (the same work by a minimal script), two lanes against one; the server under load
-	bench/run
-	bench/load
+bench: setup ## release builds measured: cc-ci against the floor, two lanes against one; the server under load (ROUNDS=3, LOAD=--quick)
+	PROFILE=release bench/run --rounds $(or $(ROUNDS),3)
+	bench/load $(LOAD)
 
 clean-leftovers: ## remove what interrupted runs of tests and of the bench left in the engine
 	@scripts/clean-leftovers
