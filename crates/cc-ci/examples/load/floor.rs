@@ -54,6 +54,7 @@ pub(crate) async fn commits(payload: &str) -> Result<Times> {
     for comment_id in 1..=COMMITS {
         let new = NewDelivery {
             repo_id: 1,
+            pull: 1,
             comment_id,
             action: Action::Created,
             arrival: Arrival::Webhook,

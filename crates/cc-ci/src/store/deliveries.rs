@@ -150,10 +150,12 @@ async fn sign(write: &mut Write, new: &NewDelivery) -> Result<Option<i64>, Store
 /// # Errors
 /// If the database fails or a row cannot be read.
 pub async fn due(connection: &mut SqliteConnection, now: Timestamp, limit: i64) -> Result<Vec<Delivery>, StoreError> {
+    // What holds others back is found once, not for each of them: after a flood thousands are due.
     let rows = sqlx::query(
-        "SELECT * FROM deliveries WHERE id IN (SELECT d.id FROM deliveries d WHERE d.state = 'new' AND \
-         d.not_before <= $1 AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.state = 'new' AND e.repo_id = d.repo_id \
-         AND e.pull = d.pull AND e.comment_id < d.comment_id AND e.not_before > $1 AND e.received_at > $3) \
+        "WITH held AS MATERIALIZED (SELECT repo_id, pull, MIN(comment_id) AS first FROM deliveries \
+         WHERE state = 'new' AND not_before > $1 AND received_at > $3 GROUP BY repo_id, pull) \
+         SELECT * FROM deliveries WHERE id IN (SELECT d.id FROM deliveries d LEFT JOIN held h ON h.repo_id = d.repo_id \
+         AND h.pull = d.pull AND h.first < d.comment_id WHERE d.state = 'new' AND d.not_before <= $1 AND h.first IS NULL \
          ORDER BY d.comment_id, d.id LIMIT $2) ORDER BY comment_id, id",
     )
     .bind(now.as_millisecond())
