@@ -18,6 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection as _, Row, Sqlite, SqliteConnection, SqlitePool, Transaction, pool::PoolConnection};
 
 pub mod attempts;
+pub(crate) mod copies;
 pub mod cursors;
 pub mod deliveries;
 pub mod events;

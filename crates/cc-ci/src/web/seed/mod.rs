@@ -15,7 +15,7 @@ use crate::store::attempts::{self, AttemptEnding};
 use crate::store::leases::{self, Ending, NewLease, Returned};
 use crate::store::runs::{self, NewRun, Outcome};
 use crate::store::triggers::{self, Cause, Decided, NewTrigger};
-use crate::store::{Store, StoreError, Write, events, results, stage_rows};
+use crate::store::{Store, StoreError, Write, copies, events, results, stage_rows};
 
 use record::{files, log_text, record, stage};
 
@@ -49,14 +49,24 @@ pub enum SeedError {
 /// Runs written in one transaction.
 const BATCH: usize = 500;
 
+/// Most runs that are made one by one; older ones are copies of them.
+const MADE: usize = 600;
+
+/// Minutes from one run to the next.
+const APART: i64 = 97;
+
 /// Fills an empty database with `runs` finished runs, the last of which ended at `now`, one running and three waiting
 /// ones. With a folder, the newest runs get their files too. Gives the number of the running run.
 ///
 /// # Errors
 /// If the database fails, or a file cannot be written.
 pub async fn seed(store: &Store, runs: usize, now: Timestamp, runs_dir: Option<&Path>) -> Result<i64, SeedError> {
-    let apart = SignedDuration::from_mins(97);
-    let mut done = 0;
+    let apart = SignedDuration::from_mins(APART);
+    let older = runs.saturating_sub(MADE);
+    if older > 0 {
+        copies::leave_room(store, older).await?;
+    }
+    let mut done = older;
     while done < runs {
         let mut write = store.begin_immediate().await?;
         for at in done..runs.min(done + BATCH) {
@@ -68,6 +78,10 @@ pub async fn seed(store: &Store, runs: usize, now: Timestamp, runs_dir: Option<&
         write.commit().await?;
         done += BATCH;
     }
+    if older > 0 {
+        copies::fill(store, older, runs - older, APART * 60_000).await?;
+    }
+    copies::nothing_to_tell(store).await?;
     let mut write = store.begin_immediate().await?;
     let running = open(&mut write, runs, now, runs_dir).await?;
     write.commit().await?;
@@ -226,4 +240,37 @@ async fn open(write: &mut Write, first: usize, now: Timestamp, dir: Option<&Path
         begin(write, at, now - SignedDuration::from_secs(30), now).await?;
     }
     Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::clock::now;
+    use crate::store::{Store, attempts, results, runs, views};
+
+    #[tokio::test]
+    async fn a_long_history_is_like_a_short_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("long.db")).await.unwrap();
+        let total = super::MADE * 2 + 77;
+        let running = super::seed(&store, total, now(), None).await.unwrap();
+        assert_eq!(running, i64::try_from(total).unwrap() + 1);
+        assert!(store.is_sound().await.unwrap());
+        let mut read = store.read().await.unwrap();
+        let all = views::newest(&mut read, running, i64::MAX).await.unwrap();
+        assert_eq!(all.len(), total);
+        assert!(all.windows(2).all(|two| two[0].number == two[1].number + 1 && two[0].finished > two[1].finished));
+        assert!(runs::unpublished(&mut read, 10).await.unwrap().iter().all(|run| run.number >= running));
+        let recipes: BTreeSet<_> = all.iter().map(|run| run.what.recipe.as_str()).collect();
+        assert_eq!(recipes.len(), super::RECIPES.len());
+        // Of the copies too, record and attempt say the same id.
+        for run in all.iter().filter(|run| run.number % 97 == 0) {
+            let tries = attempts::of_run(&mut read, run.number).await.unwrap();
+            assert_eq!(i64::try_from(tries.len()).unwrap(), run.attempt);
+            if let Some(record) = results::get(&mut read, run.number).await.unwrap() {
+                assert_eq!(Some(&record.run), tries.last().map(|attempt| &attempt.run_id));
+            }
+        }
+    }
 }
