@@ -2,6 +2,7 @@
 //!
 //! It ends when its standard input does, so it cannot outlive the one that measures.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -147,7 +148,13 @@ impl Executor for Nobody {
         Err("nothing is executed here".to_owned())
     }
     async fn room(&self) -> Result<HostRoom, String> {
-        Ok(HostRoom { memory_total: 0, memory_available: 0, networks_total: 0, networks_used: 0 })
+        Ok(HostRoom {
+            memory_total: 0,
+            memory_available: 0,
+            networks_total: 0,
+            networks_foreign: 0,
+            networks_of_runs: BTreeMap::new(),
+        })
     }
     async fn deployed(&self) -> Result<Vec<RunId>, String> {
         Ok(Vec::new())
