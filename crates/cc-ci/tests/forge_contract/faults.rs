@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use cc_ci::bridge::facts::LastPush;
 use cc_ci::bridge::webhook::{Delivery, PullAction, parse, verify};
 use cc_ci::forge::model::RepoId;
 use cc_ci::forge::{Client, ErrorKind, HookWanted, Settings, Token};
 use cc_ci::redact::SecretValue;
 use forge_sim::{ApiFault, Fault, Flavour, Sim};
 use jiff::SignedDuration;
+
+use super::people::{facts, polled};
 
 fn client_with(base: &str, token: &str, timeout: Duration) -> Client {
     let clock = cc_ci::clock::SystemClock::shared();
@@ -214,4 +217,24 @@ async fn deliveries_are_genuine_and_read_alike_in_all_guises() {
         kinds.sort_unstable();
         assert_eq!(kinds, ["comment", "pull", "push"], "{flavour:?}");
     }
+}
+
+#[tokio::test]
+async fn a_head_that_has_moved_is_not_believed_before_its_push_is_told() {
+    let sim = Sim::start().await.unwrap();
+    let pr = furnish(&sim);
+    let client = client(&sim);
+    let repo = client.repo_by_name("recipes", "app").await.unwrap();
+    let comment = sim.comment_as("alice", &pr, "!testme").unwrap();
+    let trigger = polled(&client, &repo, pr.number, comment).await;
+    let last_push = async || facts(&client, &trigger).await.pull.unwrap().last_push;
+    assert!(matches!(last_push().await, LastPush::At(at) if at <= trigger.created), "the opening");
+    sim.switch(|switches| switches.late_push_entries = true);
+    sim.advance_clock(5);
+    let head = sim.push_as("alice", "recipes/app", "upgrade", &[("a", "c")]).unwrap();
+    let seen = facts(&client, &trigger).await.pull.unwrap();
+    assert_eq!((seen.live_head.as_str(), seen.pull_ref.as_deref()), (head.as_str(), Some(head.as_str())));
+    assert_eq!(seen.last_push, LastPush::NotYetTold, "both views agree, and the timeline lags behind");
+    sim.release_pull_refs();
+    assert!(matches!(last_push().await, LastPush::At(at) if at > trigger.created));
 }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answers;
+mod deliveries;
 mod faults;
 mod people;
 mod stories;
@@ -41,6 +43,10 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     people::what_the_forge_does_not_tell,
     people::the_gate_gets_its_facts,
     people::publishing_never_doubles,
+    answers::every_answer_has_its_status,
+    answers::scopes_are_enough_and_no_fewer_are,
+    answers::lists_of_people_and_single_hooks,
+    deliveries::deliveries_have_the_recorded_shape,
 ];
 
 async fn play(world: &dyn World) {
@@ -58,6 +64,18 @@ async fn play(world: &dyn World) {
     }
     println!("{}: {} scenarios ran, {} failed", world.name(), SCENARIOS.len(), failed.len());
     assert!(failed.is_empty(), "{}: {failed:?}", world.name());
+}
+
+/// `docs/contract.md` lists what is played, one scenario a line.
+#[test]
+fn the_document_names_every_scenario() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/contract.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let line =
+        |line: &str| line.strip_prefix("| `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name.to_owned());
+    let listed: Vec<String> = text.lines().filter_map(line).collect();
+    let played: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed, played, "the table in docs/contract.md, in the order in which they are played");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ fn person(account: &Account) -> Person {
 }
 
 /// The comment as the poll brings it.
-async fn polled(client: &Client, repo: &Repo, number: i64, comment: i64) -> Trigger {
+pub(crate) async fn polled(client: &Client, repo: &Repo, number: i64, comment: i64) -> Trigger {
     let comment = client.comment(repo.id, comment).await.unwrap();
     Trigger {
         arrival: Arrival::Poll,
@@ -40,7 +40,7 @@ async fn polled(client: &Client, repo: &Repo, number: i64, comment: i64) -> Trig
     }
 }
 
-async fn facts(client: &Client, trigger: &Trigger) -> Facts {
+pub(crate) async fn facts(client: &Client, trigger: &Trigger) -> Facts {
     let hints = HintHistory::default();
     let asking =
         Asking { trigger, signed_push: None, on_operators_list: false, edited: false, cancelled_since: false, hints };
