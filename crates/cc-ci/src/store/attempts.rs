@@ -82,13 +82,16 @@ pub async fn finish(
     why: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE attempts SET ended_at = $2, ending = $3, why = $4 WHERE lease_token = $1 AND ended_at IS NULL")
-        .bind(token)
-        .bind(now.as_millisecond())
-        .bind(word(&ending))
-        .bind(why)
-        .execute(&mut **write)
-        .await?;
+    sqlx::query(
+        "UPDATE attempts INDEXED BY attempts_live SET ended_at = $2, ending = $3, why = $4 \
+         WHERE lease_token = $1 AND ended_at IS NULL",
+    )
+    .bind(token)
+    .bind(now.as_millisecond())
+    .bind(word(&ending))
+    .bind(why)
+    .execute(&mut **write)
+    .await?;
     Ok(())
 }
 

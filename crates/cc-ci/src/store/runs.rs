@@ -173,8 +173,9 @@ pub async fn get(connection: &mut SqliteConnection, number: i64) -> Result<Optio
 /// # Errors
 /// If the database fails or a row cannot be read.
 pub async fn open(connection: &mut SqliteConnection) -> Result<Vec<RunRow>, StoreError> {
-    let rows =
-        sqlx::query("SELECT * FROM runs WHERE state <> 'finished' ORDER BY number").fetch_all(connection).await?;
+    // Left alone, SQLite reads all of the history in the order of its numbers.
+    let open = "SELECT * FROM runs INDEXED BY runs_open WHERE state <> 'finished' ORDER BY number";
+    let rows = sqlx::query(open).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 

@@ -50,6 +50,11 @@ pub const STEPS: &[Step] = &[
         sql: include_str!("../../migrations/0006_logs.sql"),
         sample: include_str!("../../migrations/samples/0006.sql"),
     },
+    Step {
+        name: "0007_scans",
+        sql: include_str!("../../migrations/0007_scans.sql"),
+        sample: include_str!("../../migrations/samples/0007.sql"),
+    },
 ];
 
 /// The number of steps that the database has seen.
