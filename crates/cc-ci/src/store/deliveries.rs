@@ -4,14 +4,19 @@
 //! repeats a delivery, so they prove nothing. Rows are never deleted, which is what makes a replay harmless for ever.
 //! Comments are decided in the order in which they were written, at least those of one pull request: the forge's ids rise.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::{Cells, StoreError, Write, word};
 
 /// For how long an undecided comment holds back later ones of its pull request.
 const HOLDS_BACK: SignedDuration = SignedDuration::from_mins(15);
+
+/// Deliveries of one statement.
+const ROWS: usize = 64;
 
 /// How the comment came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +131,44 @@ pub async fn append(write: &mut Write, new: &NewDelivery) -> Result<Appended, St
         .fetch_one(&mut **write)
         .await?;
     Ok(Appended::Known(known))
+}
+
+/// Writes many deliveries as [`append`] writes one, with few statements: each costs a trip to SQLite's thread and back,
+/// which on a busy host is most of what a burst takes.
+///
+/// # Errors
+/// If the database fails.
+pub async fn append_all(write: &mut Write, all: &[&NewDelivery]) -> Result<Vec<Appended>, StoreError> {
+    if let [new] = all {
+        return Ok(vec![append(write, new).await?]);
+    }
+    let key = |new: &NewDelivery| (new.repo_id, new.comment_id, word(&new.action));
+    let mut inserted = BTreeMap::new();
+    for some in all.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO deliveries (repo_id, pull, comment_id, action, arrival, delivery, payload, received_at) ",
+        );
+        insert.push_values(some, |mut row, new| {
+            row.push_bind(new.repo_id).push_bind(new.pull).push_bind(new.comment_id).push_bind(word(&new.action));
+            row.push_bind(word(&new.arrival)).push_bind(&new.delivery).push_bind(&new.payload);
+            row.push_bind(new.received.as_millisecond());
+        });
+        insert.push(" ON CONFLICT (repo_id, comment_id, action) DO NOTHING RETURNING repo_id, comment_id, action, id");
+        // Each number of rows is a statement of its own: not worth keeping.
+        for row in insert.build().persistent(false).fetch_all(&mut **write).await? {
+            let key: (i64, i64, String) = (row.try_get("repo_id")?, row.try_get("comment_id")?, row.try_get("action")?);
+            inserted.insert(key, row.try_get("id")?);
+        }
+    }
+    let mut outcomes = Vec::with_capacity(all.len());
+    for new in all {
+        // Of two that say the same, the first is the new one.
+        outcomes.push(match inserted.remove(&key(new)) {
+            Some(id) => Appended::New(id),
+            None => append(write, new).await?,
+        });
+    }
+    Ok(outcomes)
 }
 
 /// Puts a signed delivery in the place of what the poll read, unless that has been decided.

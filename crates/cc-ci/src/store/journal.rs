@@ -74,10 +74,8 @@ async fn write_all(store: Store, mut waiting: mpsc::Receiver<Entry>) {
 
 async fn write_batch(store: &Store, batch: &[Entry]) -> Result<Vec<Appended>, StoreError> {
     let mut write = store.begin_immediate().await?;
-    let mut outcomes = Vec::with_capacity(batch.len());
-    for entry in batch {
-        outcomes.push(deliveries::append(&mut write, &entry.new).await?);
-    }
+    let all: Vec<&NewDelivery> = batch.iter().map(|entry| &entry.new).collect();
+    let outcomes = deliveries::append_all(&mut write, &all).await?;
     write.commit().await?;
     Ok(outcomes)
 }

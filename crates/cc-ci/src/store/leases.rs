@@ -81,7 +81,8 @@ pub async fn claimable(connection: &mut SqliteConnection, now: Timestamp) -> Res
          (SELECT COUNT(*) FROM runs x WHERE x.state = 'running' AND x.repo_id = r.repo_id) AS repo_running, \
          (SELECT COUNT(*) FROM runs x WHERE x.state = 'running' AND x.person_id = r.person_id) AS person_running \
          FROM runs r INDEXED BY runs_one_queued WHERE state = 'queued' AND not_before <= $1 \
-         AND NOT EXISTS (SELECT 1 FROM runs x WHERE x.state = 'running' AND x.repo_id = r.repo_id AND x.commit_id = r.commit_id AND x.suite = r.suite) \
+         AND NOT EXISTS (SELECT 1 FROM runs x WHERE x.state = 'running' AND x.repo_id = r.repo_id \
+         AND x.commit_id = r.commit_id AND x.suite = r.suite) \
          ORDER BY number",
     )
     .bind(now.as_millisecond())
