@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("reconcile", "clock"),
     ("queue", "clock domain store"),
     ("publish", "clock domain queue results store"),
-    ("forge", "bridge clock domain http publish redact"),
+    ("forge", "clock domain http publish redact"),
     ("store", "clock domain"),
     ("web", "clock domain queue results store"),
 ];

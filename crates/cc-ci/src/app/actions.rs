@@ -2,8 +2,9 @@
 
 use crate::bridge::context::Bridge;
 use crate::bridge::facts;
+use crate::bridge::gather::gather_rights;
+use crate::forge::Error;
 use crate::forge::model::RepoId;
-use crate::forge::{Error, gather_rights};
 use crate::queue::accept::{Accepted, accept, rerun};
 use crate::queue::cancel::cancel_run;
 use crate::store::StoreError;

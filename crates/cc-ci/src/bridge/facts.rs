@@ -6,17 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::rights::Rights;
+pub use crate::forge::model::{Person, PullState};
 pub use crate::store::deliveries::{Action, Arrival};
 pub use crate::store::hints::HintHistory;
-
-/// A person on the forge. Decisions use the id: login names are given away again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
-    /// Numeric id; zero or less is nobody (ghosts are -1, the forge's own actions -2).
-    pub id: i64,
-    /// Login name, for texts only.
-    pub login: String,
-}
 
 /// A comment that may ask for something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,18 +39,6 @@ pub struct Trigger {
     pub received: Timestamp,
     /// `pull_request.head.sha` of the signed delivery, if it was there.
     pub signed_head: Option<String>,
-}
-
-/// State of the pull request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PullState {
-    /// Open, drafts too.
-    Open,
-    /// Closed without a merge.
-    Closed,
-    /// Merged.
-    Merged,
 }
 
 /// When the head was last pushed, by the forge's timeline (never by commit dates, which the author chooses).

@@ -10,6 +10,7 @@ pub mod context;
 pub mod enrol;
 pub mod facts;
 pub mod gate;
+pub mod gather;
 pub mod intake;
 mod lookalike;
 mod markdown;

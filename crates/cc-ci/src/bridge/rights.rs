@@ -8,21 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The flat access mode that the permission call gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Permission {
-    /// No access, as far as this call knows.
-    None,
-    /// May read, as far as this call knows.
-    Read,
-    /// May write.
-    Write,
-    /// Repository administrator.
-    Admin,
-    /// Owner, member of the owning team, or site administrator.
-    Owner,
-}
+pub use crate::forge::model::Permission;
 
 /// What came of asking the forge something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

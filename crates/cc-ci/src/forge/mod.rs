@@ -7,9 +7,9 @@
 mod branches;
 mod comments;
 mod error;
-mod facts;
 mod hooks;
 pub mod model;
+mod nouns;
 mod orgs;
 mod people;
 mod publish;
@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 use crate::clock::SharedClock;
 
 pub use error::{Error, ErrorKind};
-pub use facts::{Asking, gather_facts, gather_rights};
 pub use hooks::{HookPlan, HookRepair, HookWanted, REQUIRED_EVENTS, plan_hook};
 pub use publish::Publisher;
 pub use token::{Token, TokenError};

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-pub use crate::bridge::facts::{Person, PullState};
-pub use crate::bridge::rights::Permission;
+pub use super::nouns::{Permission, Person, PullState};
 
 /// A repository's numeric id. It stays when the repository or its owner is renamed, so calls take it and no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

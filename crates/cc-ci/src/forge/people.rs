@@ -97,7 +97,7 @@ impl Client {
         self.send(Call::get(&["users", login])).await?.read::<wire::User>()
     }
 
-    /// Somebody's flat access mode. It hides what teams may do: see [`crate::bridge::rights`].
+    /// Somebody's flat access mode. It hides what teams may do: the gate has to ask for them too.
     ///
     /// # Errors
     /// [`ErrorKind::Forbidden`] unless this account administers the repository; else see [`Error`].

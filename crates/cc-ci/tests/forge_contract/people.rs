@@ -6,9 +6,10 @@ use cc_ci::bridge::facts::{
     Action, Arrival, CommentNow, Enrolled, Facts, GateConfig, HintHistory, LastPush, MayWriteKnown, Person, Trigger,
 };
 use cc_ci::bridge::gate::{Decision, Refusal, decide};
+use cc_ci::bridge::gather::{Asking, gather_facts};
 use cc_ci::bridge::rights::{Asked, MayWrite, OwnerKind, Source};
 use cc_ci::forge::model::{Happened, Membership, Permission, Repo, RepoId};
-use cc_ci::forge::{Asking, Client, ErrorKind, Publisher, gather_facts};
+use cc_ci::forge::{Client, ErrorKind, Publisher};
 use cc_ci::publish::forge::{Failure, Forge as _, Repository, Status};
 use cc_ci::publish::{StatusState, compare};
 use reqwest::Method;

@@ -66,13 +66,17 @@ impl Story {
             .stderr(File::create(self.log(self.starts)).unwrap())
             .spawn();
         self.server = Some(child.unwrap());
+        let mut address = None;
         wait_until("the server serves", || {
             assert!(self.lives(), "the server has ended:\n{}", self.journal());
-            self.journal().contains("cc-ci serves ")
+            // Only when the line is whole: it is written in pieces.
+            let journal = self.journal();
+            let line =
+                journal.split_inclusive('\n').find(|line| line.contains("cc-ci serves ") && line.ends_with('\n'));
+            address = line.and_then(|line| line.trim_end().rsplit(' ').next()).map(str::to_owned);
+            address.is_some()
         });
-        let journal = self.journal();
-        let line = journal.lines().find(|line| line.contains("cc-ci serves ")).unwrap();
-        self.listen = line.rsplit(' ').next().unwrap().to_owned();
+        self.listen = address.unwrap();
         if self.starts == 1 {
             wait_until("the server has made its hook", || self.journal().contains("made hook"));
         }

@@ -4,10 +4,10 @@
 //! token that the forge does not know, is an error, so that nobody is refused for what is our own trouble. The race to
 //! know: a login may belong to somebody else by now, so every answer about a person is checked against his id.
 
-use super::model::{Membership, Permission, Person, Pull, Repo, RepoId, TimelineEntry, User};
-use super::{Client, Error, ErrorKind, model::Happened};
-use crate::bridge::facts::{CommentNow, Facts, HintHistory, LastPush, MayWriteKnown, PullFacts, Trigger};
-use crate::bridge::rights::{Account, Asked, OwnerKind, Rights};
+use super::facts::{CommentNow, Facts, HintHistory, LastPush, MayWriteKnown, PullFacts, Trigger};
+use super::rights::{Account, Asked, OwnerKind, Rights};
+use crate::forge::model::{Membership, Permission, Person, Pull, Repo, RepoId, TimelineEntry, User};
+use crate::forge::{Client, Error, ErrorKind, model::Happened};
 
 /// What is known of a comment before the forge is asked.
 #[derive(Debug, Clone)]
