@@ -590,7 +590,12 @@ mod tests {
     fn a_child_dies_with_whoever_started_it() {
         let started = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let child = runtime.block_on(async { sh("sleep 30; exit 3").spawn().unwrap() });
+            let child = runtime.block_on(async {
+                let mut child = sh("echo up; sleep 30; exit 3").spawn().unwrap();
+                // From its first word on it is bound to us.
+                child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).await.unwrap();
+                child
+            });
             let id = child.id().unwrap();
             // Neither awaited nor dropped, as in a crash.
             std::mem::forget(child);
