@@ -2,7 +2,8 @@
 //!
 //! One durable cursor for each repository: the time of the newest comment seen, by the forge's clock. Each look reaches
 //! back a little behind it, since comments may become visible out of order; the journal keeps each comment once. The rule
-//! to know: the cursor moves only after everything before it is in the journal.
+//! to know: the cursor moves only after everything before it is in the journal, and never beyond our own clock, or one
+//! comment from a forge whose clock was wrong would hide all that follow.
 
 use std::sync::Arc;
 
@@ -85,8 +86,8 @@ async fn look(bridge: &Bridge, enrolment: &Enrolment, repo: RepoId) -> Result<()
     if found {
         bridge.signals.deliveries.wake();
     }
-    let reached = newest.unwrap_or(cursor).max(cursor);
-    if stored.is_none() || reached > cursor {
+    let reached = newest.unwrap_or(cursor).max(cursor).min(now);
+    if stored.is_none() || reached != cursor {
         let mut write = bridge.store.begin_immediate().await.map_err(text)?;
         cursors::set(&mut write, &name, &reached.to_string(), now).await.map_err(text)?;
         write.commit().await.map_err(text)?;

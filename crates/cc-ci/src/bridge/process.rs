@@ -175,7 +175,8 @@ async fn apply(
         Decision::Start(job) => start(write, bridge, &show, job, Cause::Comment).await,
         Decision::Retest(job) => start(write, bridge, &show, job, Cause::Retest).await,
         Decision::Cancel { repo_id, pull } => {
-            let cancelled = cancel_pull(write, *repo_id, *pull, &trigger.author.login, now).await?;
+            let (comment, by) = (trigger.comment_id, trigger.author.login.as_str());
+            let cancelled = cancel_pull(write, *repo_id, *pull, comment, by, now).await?;
             let why = format!("{} ended, {} asked to stop", cancelled.ended.len(), cancelled.asked.len());
             let asked = show.asked(Cause::Comment);
             triggers::insert(write, &asked, Decided::Cancel, &why, None, now).await?;

@@ -28,7 +28,8 @@ pub async fn cancel_run(write: &mut Write, number: i64, by: &str, now: Timestamp
     Ok(cancelled)
 }
 
-/// Cancels all runs of a pull request that wait or run.
+/// Cancels all runs of a pull request that wait or run, as comment `comment_id` asks; but not one that a later comment asked
+/// for, because a comment may come to us late.
 ///
 /// # Errors
 /// If the database fails.
@@ -36,12 +37,17 @@ pub async fn cancel_pull(
     write: &mut Write,
     repo_id: i64,
     pull: i64,
+    comment_id: i64,
     by: &str,
     now: Timestamp,
 ) -> Result<Cancelled, StoreError> {
     let mut cancelled = Cancelled::default();
     for run in runs::open(write).await? {
-        if run.what.repo_id == repo_id && run.what.pull == Some(pull) {
+        if run.what.repo_id != repo_id || run.what.pull != Some(pull) {
+            continue;
+        }
+        let asked = triggers::of_run(write, run.number).await?;
+        if !asked.iter().any(|trigger| trigger.what.comment_id.is_some_and(|later| later > comment_id)) {
             cancel(write, &run, by, now, &mut cancelled).await?;
         }
     }

@@ -287,7 +287,7 @@ impl World {
         let pull = i64::try_from(self.dice.below(PULLS)).unwrap();
         self.live(async move {
             let mut write = store.begin_immediate().await?;
-            cancel_pull(&mut write, repo, pull, "anna", now).await?;
+            cancel_pull(&mut write, repo, pull, i64::MAX, "anna", now).await?;
             write.commit().await
         })
         .await;

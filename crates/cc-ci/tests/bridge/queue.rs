@@ -121,6 +121,20 @@ async fn a_run_goes_from_the_comment_to_its_verdict() {
 }
 
 #[tokio::test]
+async fn a_cancel_that_comes_late_spares_what_was_asked_for_later() {
+    let mut bench = Bench::new().await;
+    let run = new_run(1, Some(4), &commit(1), 7);
+    bench.ask(&run, 501, at(0)).await;
+    let earlier = bench.claim(at(1)).await;
+    bench.ask(&run, 503, at(2)).await;
+    let mut write = bench.store.begin_immediate().await.unwrap();
+    let cancelled = cancel_pull(&mut write, 1, 4, 502, "anna", at(3)).await.unwrap();
+    write.commit().await.unwrap();
+    assert_eq!(cancelled, Cancelled { ended: vec![], asked: vec![earlier.run.number] });
+    assert_eq!(bench.run(2).await.state, RunState::Queued);
+}
+
+#[tokio::test]
 async fn two_pull_requests_with_the_same_head_have_runs_of_their_own() {
     let mut bench = Bench::new().await;
     let (one, two) = (new_run(1, Some(4), &commit(1), 7), new_run(1, Some(5), &commit(1), 7));
@@ -132,7 +146,7 @@ async fn two_pull_requests_with_the_same_head_have_runs_of_their_own() {
     let first = bench.claim(at(1)).await;
     assert_eq!(bench.claim_in(&ROOM, at(1)).await, Claim::Empty, "one run per commit and suite at a time");
     let mut write = bench.store.begin_immediate().await.unwrap();
-    cancel_pull(&mut write, 1, 5, "anna", at(2)).await.unwrap();
+    cancel_pull(&mut write, 1, 5, 505, "anna", at(2)).await.unwrap();
     write.commit().await.unwrap();
     bench.judge(&first, Verdict::Green, at(3)).await;
     assert_eq!(bench.verdicts(1).await, [Some(Verdict::Green)], "somebody else's !cancel does not matter");
@@ -231,7 +245,7 @@ async fn cancelling_ends_what_waits_and_asks_what_runs() {
     bench.ask(&new_run(1, Some(4), &commit(2), 7), 502, at(2)).await;
     bench.ask(&new_run(1, Some(5), &commit(3), 7), 503, at(2)).await;
     let mut write = bench.store.begin_immediate().await.unwrap();
-    let cancelled = cancel_pull(&mut write, 1, 4, "anna", at(3)).await.unwrap();
+    let cancelled = cancel_pull(&mut write, 1, 4, 504, "anna", at(3)).await.unwrap();
     assert_eq!(cancelled, Cancelled { ended: vec![2], asked: vec![1] });
     assert_eq!(cancel_run(&mut write, 1, "anna", at(3)).await.unwrap(), Cancelled::default(), "asked already");
     write.commit().await.unwrap();

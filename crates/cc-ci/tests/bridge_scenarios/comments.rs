@@ -113,3 +113,20 @@ async fn an_edit_within_the_second_is_an_edit_if_the_forge_told_of_it() {
     world.until("it is refused", || world.reactions(comment) == ["confused"]).await;
     assert!(world.states(&head).is_empty() && world.swarm.begun().is_empty());
 }
+
+#[tokio::test]
+async fn a_forge_whose_clock_was_wrong_hides_no_later_comment() {
+    let world = World::new().await;
+    let (pr, head) = world.pull_request("upgrade");
+    world.sim.advance_clock(3_600);
+    world.comment("alice", &pr, "from the future");
+    world.sim.advance_clock(-3_600);
+    world.sim.settle().await;
+    world.app().bridge().signals.poll.wake();
+    world.passes("poll", 1).await;
+    world.sim.fault(Fault::delivery(1, DeliveryFault::Lost));
+    world.comment("alice", &pr, "!testme");
+    world.sim.settle().await;
+    world.app().bridge().signals.poll.wake();
+    world.until_status(&head, "success").await;
+}
