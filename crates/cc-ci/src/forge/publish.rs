@@ -39,7 +39,15 @@ impl Forge for Publisher<'_> {
 
     async fn comments(&self, repository: &Repository, pull: i64) -> Result<Vec<SeenComment>, ForgeError> {
         let all = self.client.comments(RepoId(repository.id), pull).await?;
-        Ok(all.into_iter().map(|c| SeenComment { id: c.id, author_id: c.author.id, body: c.body }).collect())
+        Ok(all.into_iter().map(seen_comment).collect())
+    }
+
+    async fn comment(&self, repository: &Repository, comment_id: i64) -> Result<Option<SeenComment>, ForgeError> {
+        match self.client.comment(RepoId(repository.id), comment_id).await {
+            Ok(found) => Ok(Some(seen_comment(found))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn post_status(
@@ -110,6 +118,10 @@ fn commit_state(state: StatusState) -> CommitState {
         StatusState::Failure => CommitState::Failure,
         StatusState::Error => CommitState::Error,
     }
+}
+
+fn seen_comment(comment: model::Comment) -> SeenComment {
+    SeenComment { id: comment.id, author_id: comment.author.id, body: comment.body }
 }
 
 fn seen_status(status: model::CommitStatus) -> SeenStatus {

@@ -7,7 +7,7 @@ use crate::store::{Store, StoreError};
 
 use super::backoff::{Again, again};
 use super::compare::{CommentStep, comment_step, must_post};
-use super::forge::{Forge, ForgeError, Repository, Status};
+use super::forge::{Forge, ForgeError, Repository, SeenComment, Status};
 
 /// Rows of one pass.
 const BATCH: i64 = 100;
@@ -108,8 +108,21 @@ async fn show(forge: &impl Forge, row: &OutboxRow) -> Result<Option<i64>, ForgeE
             Ok(None)
         }
         Wanted::Comment { pull, marker, body } => {
-            let seen = forge.comments(&repository, *pull).await?;
-            match comment_step(marker, body, forge.own_id(), &seen) {
+            let step = |seen: &[SeenComment]| comment_step(marker, body, forge.own_id(), seen);
+            // All comments are looked through only until ours is known: others may write as many and as long ones as they like.
+            let known = match row.forge_id {
+                Some(id) => forge.comment(&repository, id).await?,
+                None => None,
+            };
+            let missing = match known.as_slice() {
+                [] => CommentStep::Create,
+                ours => step(ours),
+            };
+            let missing = match missing {
+                CommentStep::Create => step(&forge.comments(&repository, *pull).await?),
+                CommentStep::Nothing(_) | CommentStep::Edit(_) => missing,
+            };
+            match missing {
                 CommentStep::Nothing(id) => Ok(Some(id)),
                 CommentStep::Edit(id) => forge.edit_comment(&repository, id, body).await.map(|()| Some(id)),
                 CommentStep::Create => forge.create_comment(&repository, *pull, body).await.map(Some),

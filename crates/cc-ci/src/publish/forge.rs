@@ -97,6 +97,13 @@ pub trait Forge {
         pull: i64,
     ) -> impl Future<Output = Result<Vec<SeenComment>, ForgeError>> + Send;
 
+    /// One comment; nothing if it is gone.
+    fn comment(
+        &self,
+        repository: &Repository,
+        comment_id: i64,
+    ) -> impl Future<Output = Result<Option<SeenComment>, ForgeError>> + Send;
+
     /// Posts a status.
     fn post_status(
         &self,

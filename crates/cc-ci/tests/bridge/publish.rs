@@ -47,6 +47,32 @@ async fn state(store: &Store, wanted: &Wanted) -> OutboxState {
 }
 
 #[tokio::test]
+async fn the_comments_of_others_are_read_only_until_ours_is_known() {
+    let (store, forge) = (Store::in_memory().await.unwrap(), FakeForge::default());
+    let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = calls.clone();
+    forge.set_fate(move |what| {
+        seen.lock().unwrap().push(what);
+        Fate::Works
+    });
+    let mut line = Line::default();
+    let mut edit = async |seq: i64| {
+        want(&store, &comment(&format!("change {seq}")), version(1, seq), at(seq)).await;
+        pass(&store, &forge, &mut line, at(seq)).await;
+        std::mem::take(&mut *calls.lock().unwrap())
+    };
+    assert_eq!(edit(1).await, ["comments", "create comment"]);
+    assert_eq!(edit(2).await, ["comment", "edit comment"]);
+    forge.state().comments.clear();
+    assert_eq!(edit(3).await, ["comment", "comments", "create comment"], "somebody deleted it");
+    for comment in forge.state().comments.values_mut().flatten() {
+        comment.body = "somebody took the marker away".into();
+    }
+    assert_eq!(edit(4).await, ["comment", "comments", "create comment"]);
+    assert_eq!(edit(5).await, ["comment", "edit comment"]);
+}
+
+#[tokio::test]
 async fn a_call_that_worked_but_said_otherwise_is_not_repeated() {
     for seed in 0..200 {
         let store = Store::in_memory().await.unwrap();

@@ -196,6 +196,13 @@ impl Forge for FakeForge {
         self.call("comments", |state| state.comments.get(&(repository.id, pull)).cloned().unwrap_or_default())
     }
 
+    async fn comment(&self, _: &Repository, comment_id: i64) -> Result<Option<SeenComment>, ForgeError> {
+        tokio::task::yield_now().await;
+        self.call("comment", |state| {
+            state.comments.values().flatten().find(|comment| comment.id == comment_id).cloned()
+        })
+    }
+
     async fn post_status(&self, _: &Repository, commit: &str, _: &str, status: &Status) -> Result<(), ForgeError> {
         tokio::task::yield_now().await;
         let result = self.call("post status", |state| {
