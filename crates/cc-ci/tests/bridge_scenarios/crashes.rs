@@ -136,7 +136,7 @@ async fn killed_anywhere_there_is_one_verdict_one_comment_and_nothing_left() {
             Begun => world.until("it begins", || !world.swarm.begun().is_empty()).await,
             Pending => world.until_status(&head, "pending").await,
             Install => {
-                world.until("install", || world.answers(&pr).iter().any(|a| a.contains("| ✔ | install |"))).await
+                world.until("install", || world.answers(&pr).iter().any(|a| a.contains("| ✔ | install |"))).await;
             }
             Over => {
                 world.until("it runs", || !world.swarm.deployed().is_empty()).await;

@@ -241,7 +241,8 @@ mod tests {
         let (green, old) = (answered(Green, HEAD), answered(Green, &"f".repeat(40)));
         let (no, unclear) = (|| Stranger("no".into()), || Refused("unclear".into()));
         let (anna, bob) = (7, 8);
-        let table: Vec<(&str, Vec<(i64, Standing)>, Verdict)> = vec![
+        type Stands = Vec<(i64, Standing)>;
+        let table: Vec<(&str, Stands, Verdict)> = vec![
             ("nobody asked", vec![], Pending),
             ("green", vec![(anna, green.clone())], Green),
             ("red", vec![(anna, answered(Red, HEAD))], Red),
