@@ -49,7 +49,12 @@ pub(super) fn levels(runs: &[RunRow]) -> Vec<Column> {
                 y: LEVELS_HEIGHT - height,
                 height,
                 class: verdict_mark(verdict).class,
-                title: format!("run {}: {verdict}, level {level}", run.number),
+                title: match verdict {
+                    Verdict::Error => format!("run {}: {verdict}", run.number),
+                    Verdict::Green | Verdict::Red | Verdict::Pending => {
+                        format!("run {}: {verdict}, level {level}", run.number)
+                    }
+                },
             }
         })
         .collect()

@@ -161,7 +161,7 @@ impl About {
             }
         }
         if let Some(body) = body(route, generator) {
-            operation["requestBody"] = json!({ "required": true, "content": body });
+            operation["requestBody"] = body;
         }
         operation
     }
@@ -217,18 +217,22 @@ fn parameters(route: &Route) -> Vec<Value> {
     in_path.chain(in_query).collect()
 }
 
-/// What is sent along.
+/// What is sent along. Whoever has a bearer token needs no form token, so nothing is left to send to some.
 fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
     let form = |fields: &[&str], needed: &[&str]| {
         let fields: Map<String, Value> =
             fields.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
         let schema = json!({ "type": "object", "properties": fields, "required": needed });
-        json!({ "application/x-www-form-urlencoded": { "schema": schema } })
+        let content = json!({ "application/x-www-form-urlencoded": { "schema": schema } });
+        json!({ "required": !needed.is_empty(), "content": content })
     };
     match (route.method, route.path) {
-        ("POST", "/api/v1/runs") => Some(json!({ "application/json": { "schema": reference::<Enqueue>(generator) } })),
-        ("POST", "/runs") => Some(form(&["form", "recipe", "reference"], &["form", "recipe"])),
-        ("POST", "/runs/{id}/cancel" | "/runs/{id}/rerun") => Some(form(&["form"], &["form"])),
+        ("POST", "/api/v1/runs") => {
+            let content = json!({ "application/json": { "schema": reference::<Enqueue>(generator) } });
+            Some(json!({ "required": true, "content": content }))
+        }
+        ("POST", "/runs") => Some(form(&["form", "recipe", "reference"], &["recipe"])),
+        ("POST", "/runs/{id}/cancel" | "/runs/{id}/rerun") => Some(form(&["form"], &[])),
         ("POST", "/login") => Some(form(&["token", "next"], &["token"])),
         _ => None,
     }

@@ -11,7 +11,7 @@ use super::support::{Served, served};
 
 const TIME: Duration = Duration::from_secs(60);
 
-fn chromium() -> Option<PathBuf> {
+pub(crate) fn chromium() -> Option<PathBuf> {
     let folders = process::path_folders();
     let folders = || folders.iter().map(PathBuf::as_path);
     let found = ["chromium", "chromium-browser", "google-chrome"]
@@ -23,7 +23,7 @@ fn chromium() -> Option<PathBuf> {
     found
 }
 
-async fn browse(program: &PathBuf, url: &str, script: bool, more: &[String]) -> Output {
+pub(crate) async fn browse(program: &PathBuf, url: &str, script: bool, more: &[String]) -> Output {
     let profile = tempfile::tempdir().unwrap();
     let defaults = profile.path().join("Default");
     std::fs::create_dir_all(&defaults).unwrap();

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod browser;
 mod content;
+mod hostile;
 mod live;
 mod login;
 mod remote;

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use url::Url;
 
-use crate::domain::RunId;
+use crate::domain::{RunId, Verdict};
 use crate::results::words;
 use crate::store::attempts;
 use crate::store::runs::RunRow;
@@ -106,7 +106,8 @@ impl RunLine {
             recipe: view::line(&run.what.recipe),
             recipe_path: segment(&run.what.recipe),
             mark: view::run_mark(run),
-            level: run.level,
+            // A run that could not be judged says nothing about the commit, whatever held before it broke off.
+            level: run.level.filter(|_| run.verdict != Some(Verdict::Error)),
             flaky: run.flaky,
             commit: view::line(words::short(&run.what.commit)),
             pull: run.what.pull.map(|pull| (pull, pull_url(state, &run.what.repo_name, pull))),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::domain::Verdict;
-use crate::store::runs::RunState;
+use crate::store::runs::{RunRow, RunState};
 use crate::store::views::{self, RecipeView};
 
 use super::{Page, RunLine, html};
@@ -235,11 +235,15 @@ fn fits(recipe: &RecipeView, show: Show) -> bool {
 fn row(recipe: &RecipeView, pulls: Option<usize>, state: &WebState) -> Row {
     let telling = recipe.telling();
     let newest = RunLine::new(&recipe.newest, state);
-    let levels: Vec<String> = recipe.judged.iter().rev().map(|run| run.level.unwrap_or(0).to_string()).collect();
+    let level = |run: &RunRow| match run.verdict {
+        Some(Verdict::Error) | None => "not judged".to_owned(),
+        Some(Verdict::Green | Verdict::Red | Verdict::Pending) => run.level.unwrap_or(0).to_string(),
+    };
+    let levels: Vec<String> = recipe.judged.iter().rev().map(level).collect();
     Row {
         name: newest.recipe.clone(),
         path: newest.recipe_path.clone(),
-        level: telling.and_then(|run| run.level),
+        level: telling.filter(|run| run.verdict != Some(Verdict::Error)).and_then(|run| run.level),
         of_pull: telling.is_some_and(|run| run.what.pull.is_some()),
         version: recipe.version.as_deref().map(view::line).unwrap_or_default(),
         trend: chart::levels(&recipe.judged),

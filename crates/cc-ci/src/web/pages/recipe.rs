@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::domain::Stage;
+use crate::domain::{Stage, Verdict};
 use crate::results::words;
 use crate::store::runs::{self, RunRow};
 use crate::store::views::{self, StageTime};
@@ -66,13 +66,17 @@ pub(crate) async fn show(
     Path(name): Path<String>,
     from: Result<Query<From>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, WebError> {
-    let Query(from) = from.map_err(|_| WebError::Bad("`before` is the number of a run".into()))?;
+    let bad = || WebError::Bad("`before` is the number of a run".into());
+    let Query(from) = from.map_err(|_| bad())?;
+    let before = from.before.unwrap_or(i64::MAX);
+    if before < 1 {
+        return Err(bad());
+    }
     let missing = || WebError::NotFound(format!("a run of recipe {}", view::line(&name)));
     let mut connection = state.store.read().await?;
     let recipe = views::recipe(&mut connection, &name, CHARTED).await?.ok_or_else(missing)?;
     let numbers: Vec<i64> = recipe.judged.iter().map(|run| run.number).collect();
     let times = views::stage_times(&mut connection, &numbers).await?;
-    let before = from.before.unwrap_or(i64::MAX);
     let mut rows = runs::of_recipe(&mut connection, &name, before, PAGE + 1).await?;
     drop(connection);
     let more = rows.len() as i64 > PAGE;
@@ -88,7 +92,7 @@ pub(crate) async fn show(
         page: Page::new(shown.clone(), "recipes", &state, &viewer),
         badge: format!("[![cc-ci]({base}/recipes/{path}/badge.svg)]({base}/recipes/{path})"),
         repo: state.settings.forge_url.as_ref().and_then(|forge| repo_url(forge, &repo_name)),
-        level: recipe.telling().and_then(|run| run.level),
+        level: recipe.telling().filter(|run| run.verdict != Some(Verdict::Error)).and_then(|run| run.level),
         version: recipe.version.as_deref().map(view::line).unwrap_or_default(),
         columns: chart::levels(&recipe.judged),
         // The newest run stands at the right edge, and a short history does not make broad columns.

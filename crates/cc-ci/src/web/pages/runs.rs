@@ -95,9 +95,12 @@ pub(crate) async fn show(
     Extension(viewer): Extension<Viewer>,
     part: Result<Query<Part>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, WebError> {
-    let bad = |_| WebError::Bad("`before` is the number of a run, `show` is green, red or error".into());
-    let Query(Part { before, show }) = part.map_err(bad)?;
+    let bad = || WebError::Bad("`before` is the number of a run, `show` is green, red or error".into());
+    let Query(Part { before, show }) = part.map_err(|_| bad())?;
     let from = before.unwrap_or(i64::MAX);
+    if from < 1 {
+        return Err(bad());
+    }
     let mut connection = state.store.read().await?;
     let mut rows = match show.verdict() {
         None => views::newest(&mut connection, from, PAGE + 1).await?,
