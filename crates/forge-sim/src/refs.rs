@@ -121,10 +121,11 @@ pub(crate) fn tell_push(world: &mut World, moved: &HeadMoved) {
     if force && world.flavour.is_current() {
         // Entries of commits that are no longer there go; the new head has one of its own.
         world.comments.retain(|_, c| c.issue != issue || c.kind != EntryKind::Push || is_forced(&c.body));
-        push_entry(world, issue, pusher, false, proposed(world, issue, head_repo, sha));
+        let ids = proposed(world, issue, head_repo, sha);
+        push_entry(world, issue, pusher, false, &ids);
     }
     let ids = if force { vec![old.clone(), sha.clone()] } else { commit_ids(&dir, old, sha) };
-    push_entry(world, issue, pusher, force, ids);
+    push_entry(world, issue, pusher, force, &ids);
 }
 
 /// The first push of a pull request: its opening.
@@ -133,7 +134,7 @@ pub(crate) fn opened(world: &mut World, issue: Id, doer: Id, sha: &str) {
         return;
     };
     let ids = proposed(world, issue, head_repo, sha);
-    push_entry(world, issue, doer, false, ids);
+    push_entry(world, issue, doer, false, &ids);
 }
 
 /// Commits of the head that the base branch does not have, oldest first.
@@ -157,7 +158,7 @@ fn is_forced(body: &str) -> bool {
 }
 
 /// No commits, no entry.
-fn push_entry(world: &mut World, issue: Id, doer: Id, force: bool, ids: Vec<String>) {
+fn push_entry(world: &mut World, issue: Id, doer: Id, force: bool, ids: &[String]) {
     if !ids.is_empty() {
         let body = json!({ "is_force_push": force, "commit_ids": ids }).to_string();
         world.add_entry(issue, doer, EntryKind::Push, &body);
