@@ -1,21 +1,24 @@
 //! Who is connected, and who has to leave when there is no room for one more.
 //!
 //! A bound on connections alone would be a way to lock out the forge: open so many, say nothing, and its deliveries find
-//! the door shut. So the door is never shut; somebody leaves instead. The rule: of those who have still to ask and those
-//! who are still reading their answer, the larger group loses the one that has been at it longest. A flood therefore
-//! pushes out itself: a delivery takes milliseconds, and is always among the youngest of its group. Requests that are
-//! being worked on are never broken off.
+//! the door shut. So the door is never shut; somebody leaves instead. The rule: connections are grouped by what they are
+//! at, and the largest group loses the one that has been at it longest. A flood therefore pushes out itself, whatever it
+//! does: the forge's few connections are never in the largest group, or else among its youngest. Requests that are being
+//! worked on are never broken off.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What a connection is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// It has not yet sent the head of a request, the first one or the next.
+    /// It has never sent the head of a request.
+    Mute,
+    /// Its last request was answered, and there is no other one yet.
     Resting,
     /// It is sending the body of a request.
     Asking,
@@ -83,7 +86,7 @@ impl Crowd {
         }
         seats.count += 1;
         let (number, leave) = (seats.count, CancellationToken::new());
-        seats.taken.insert(number, Seat { phase: Phase::Resting, since: number, leave: leave.clone() });
+        seats.taken.insert(number, Seat { phase: Phase::Mute, since: number, leave: leave.clone() });
         Some(Place { crowd: self.clone(), number, leave })
     }
 
@@ -107,15 +110,9 @@ impl Place {
         }
     }
 
-    /// Whether it is between two requests, or before the first.
-    pub(super) fn is_resting(&self) -> bool {
-        self.crowd.lock().taken.get(&self.number).is_none_or(|seat| seat.phase == Phase::Resting)
-    }
-
-    /// Whether it has never sent the head of a request.
-    pub(super) fn is_mute(&self) -> bool {
-        // It got its number when it entered, and another one with every change since.
-        self.crowd.lock().taken.get(&self.number).is_none_or(|seat| seat.since == self.number)
+    /// What the connection is at; nothing if it has to leave.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.crowd.lock().taken.get(&self.number).map(|seat| seat.phase)
     }
 
     /// Ready when the connection has to leave.
@@ -133,44 +130,37 @@ impl Drop for Place {
 
 /// Who leaves, of connections given as number, phase and since when.
 fn who_leaves(all: impl Iterator<Item = (u64, Phase, u64)>) -> Option<u64> {
-    #[derive(Default)]
-    struct Group {
-        size: usize,
-        oldest: Option<(u64, u64)>,
+    // For each phase how many, and the oldest with its number.
+    let mut groups: BTreeMap<Phase, (usize, (u64, u64))> = BTreeMap::new();
+    for (number, phase, since) in all.filter(|(_, phase, _)| *phase != Phase::Working) {
+        let (size, oldest) = groups.entry(phase).or_insert((0, (since, number)));
+        *size += 1;
+        *oldest = (*oldest).min((since, number));
     }
-    let (mut asking, mut answering) = (Group::default(), Group::default());
-    for (number, phase, since) in all {
-        let group = match phase {
-            Phase::Resting | Phase::Asking => &mut asking,
-            Phase::Answering => &mut answering,
-            Phase::Working => continue,
-        };
-        group.size += 1;
-        if group.oldest.is_none_or(|(oldest, _)| since < oldest) {
-            group.oldest = Some((since, number));
-        }
-    }
-    let larger = if answering.size > asking.size { answering } else { asking };
-    larger.oldest.map(|(_, number)| number)
+    let largest = groups.into_iter().max_by_key(|(phase, (size, _))| (*size, Reverse(*phase)));
+    largest.map(|(_, (_, (_, number)))| number)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Phase::{Answering, Asking, Resting, Working};
+    use super::Phase::{Answering, Asking, Mute, Resting, Working};
     use super::*;
 
     #[test]
-    fn the_larger_group_loses_the_one_that_is_at_it_longest() {
+    fn the_largest_group_loses_the_one_that_is_at_it_longest() {
         let leaves = |all: &[(Phase, u64)]| who_leaves((1..).zip(all).map(|(n, (phase, since))| (n, *phase, *since)));
         for (all, expected) in [
             (&[][..], None),
             (&[(Working, 1), (Working, 2)], None),
-            (&[(Asking, 9), (Asking, 4), (Working, 1)], Some(2)),
-            // Idle ones do not push out viewers.
-            (&[(Answering, 1), (Resting, 5), (Asking, 3)], Some(3)),
-            // Slow readers do not push out a delivery.
-            (&[(Answering, 2), (Answering, 1), (Asking, 8)], Some(2)),
-            (&[(Answering, 1), (Resting, 2)], Some(2)),
+            (&[(Mute, 9), (Mute, 4), (Working, 1)], Some(2)),
+            // Idle ones push out neither viewers nor the connection that the forge's proxy keeps.
+            (&[(Answering, 1), (Resting, 2), (Mute, 5), (Mute, 3)], Some(4)),
+            // Slow readers, and those who drip a body, do not push out who has just come.
+            (&[(Answering, 2), (Answering, 1), (Mute, 8)], Some(2)),
+            (&[(Asking, 2), (Asking, 1), (Mute, 8)], Some(2)),
+            // Nor do those who asked once and stay.
+            (&[(Resting, 7), (Resting, 6), (Mute, 1)], Some(2)),
+            (&[(Answering, 1), (Mute, 2)], Some(2)),
         ] {
             assert_eq!(leaves(all), expected, "{all:?}");
         }
@@ -180,14 +170,14 @@ mod tests {
     async fn the_door_opens_for_everybody_but_work_is_not_broken_off() {
         let crowd = Crowd::new(2);
         let (first, second) = (crowd.enter().await, crowd.enter().await);
-        assert!(first.is_mute() && first.is_resting());
+        assert_eq!(first.phase(), Some(Mute));
         second.at(Working);
         first.at(Answering);
         let third = crowd.enter().await;
         first.told_to_leave().await;
         assert!(!second.leave.is_cancelled() && !third.leave.is_cancelled());
         third.at(Working);
-        assert!(!third.is_mute() && !third.is_resting());
+        assert_eq!((first.phase(), third.phase()), (None, Some(Working)));
         // Leaving frees no second place for one that was pushed out.
         drop(first);
         assert!(crowd.try_enter().is_none(), "both are being worked for");

@@ -159,13 +159,13 @@ async fn connection(stream: TcpStream, place: Arc<Place>, router: Router, limits
             () = place.told_to_leave() => return,
             () = first_head.as_mut(), if first => {
                 first = false;
-                if place.is_mute() {
+                if place.phase() == Some(Phase::Mute) {
                     return;
                 }
             }
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
-                if place.is_resting() {
+                if matches!(place.phase(), Some(Phase::Mute | Phase::Resting)) {
                     return;
                 }
                 connection.as_mut().graceful_shutdown();
