@@ -80,6 +80,7 @@ impl Server {
 
     #[expect(
         clippy::disallowed_methods,
+        clippy::disallowed_types,
         reason = "the process must live as long as the measurement, which the wrapper does not offer"
     )]
     fn spawn(args: &[&str], forge: Option<forge_sim::Sim>) -> Result<Self> {
