@@ -2,10 +2,11 @@
 //!
 //! The forge's clock runs ten minutes late while the stage is set, so that nothing was pushed just before a comment.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use cc_ci::app::{App, Ground};
+use cc_ci::app::{App, Ground, StartError};
 use cc_ci::clock::SystemClock;
 use cc_ci::config::{Config, Layers};
 use cc_ci::store::Store;
@@ -85,7 +86,7 @@ impl World {
 
     /// Starts the server; after the first time at the same address, so that the hook still leads to it.
     pub(crate) async fn start(&mut self) {
-        let ground = Ground::open(self.config(), SystemClock::shared()).await.unwrap();
+        let ground = tokio::time::timeout(BOUND, self.ground()).await.expect("the killed server's port and lock are free");
         let app = App::start(ground, Scripted(self.swarm.clone())).await.unwrap();
         self.listen = app.address().to_string();
         self.server = Some(app);
@@ -104,6 +105,20 @@ impl World {
             }
         };
         tokio::time::timeout(BOUND, looked).await.expect("the server has looked at the comments");
+    }
+
+    /// Waits until nobody holds the port and the lock of a server that was killed: a child that another story is just
+    /// starting has copies of both until it becomes its program. A real server's are gone with its process.
+    async fn ground(&self) -> Ground {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            tick.tick().await;
+            match Ground::open(self.config(), SystemClock::shared()).await {
+                Err(StartError::Running(_)) => {}
+                Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {}
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     pub(crate) fn config(&self) -> Config {
