@@ -23,11 +23,10 @@ async fn strange(served: &Served) -> f64 {
 }
 
 fn svg() -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" onload=\"fetch('/pwned')\">\
-         <script>fetch('/pwned')</script><image xlink:href=\"/pwned\"/><use href=\"/pwned#x\"/>\
-         <foreignObject><body xmlns=\"http://www.w3.org/1999/xhtml\"><img src=\"/pwned\"/></body></foreignObject></svg>"
-    )
+    "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" onload=\"fetch('/pwned')\">\
+     <script>fetch('/pwned')</script><image xlink:href=\"/pwned\"/><use href=\"/pwned#x\"/>\
+     <foreignObject><body xmlns=\"http://www.w3.org/1999/xhtml\"><img src=\"/pwned\"/></body></foreignObject></svg>"
+        .to_owned()
 }
 
 #[tokio::test]
