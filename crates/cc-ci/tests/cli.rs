@@ -136,7 +136,8 @@ fn bad_yaml_is_told_with_file_and_line() {
 fn a_suite_is_strict() {
     let place = Place::new();
     place.recipe("good", GOOD);
-    let table: &[(&[(&str, &str)], &[&str])] = &[
+    type Row = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let table: &[Row] = &[
         (&[("profile.toml", "[http]\npath = '/'\n[wibble]\n")], &["unknown key `wibble`; known here: "]),
         (&[("profile.toml", "[http]\npaht = '/'\n")], &["profile.toml:2: unknown key `paht`", "path"]),
         (&[("profile.toml", "base = \n")], &["profile.toml"]),
@@ -333,7 +334,7 @@ fn completions_are_what_the_shells_can_read() {
                 String::from_utf8_lossy(&output.stderr)
             ),
             Err(error) if shell != "bash" && error.kind() == std::io::ErrorKind::NotFound => {
-                eprintln!("{shell} is not installed: not parsed")
+                eprintln!("{shell} is not installed: not parsed");
             }
             Err(error) => panic!("{shell}: {error}"),
         }

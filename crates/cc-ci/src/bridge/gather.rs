@@ -244,7 +244,7 @@ mod tests {
             (Some(vec![]), LastPush::Unknown),
             (Some(vec![entry(Happened::Comment, 50)]), LastPush::Unknown),
             (Some(vec![push(false, "a", 10), close.clone()]), at(10)),
-            (Some(vec![push(true, "a", 30), push(false, "b", 20), close.clone()]), at(30)),
+            (Some(vec![push(true, "a", 30), push(false, "b", 20), close]), at(30)),
             (Some(vec![push(false, "b", 20)]), LastPush::NotYetTold),
             (Some(vec![push(false, "a", 20), push(true, "b", 30)]), LastPush::NotYetTold),
             (Some(vec![push(false, "a", 20), unreadable]), LastPush::NotYetTold),

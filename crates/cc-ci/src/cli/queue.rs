@@ -140,6 +140,7 @@ fn token(file: &Path) -> Result<SecretValue, Failure> {
     Ok(SecretValue::new(text.trim()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn failed(error: RemoteError) -> Failure {
     let clean = sanitise::line(&error.to_string(), 400);
     match error {

@@ -513,7 +513,7 @@ impl Instance {
         match picture.await {
             Ok(Ok(picture)) => {
                 if picture.blank {
-                    self.shared.warn("the first page is blank in the screenshot".to_owned());
+                    self.shared.warn("the first page is blank in the screenshot");
                 }
                 self.screenshot = Some(picture);
             }

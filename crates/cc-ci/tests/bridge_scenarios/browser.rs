@@ -24,8 +24,8 @@ impl Seen {
 
     /// The whole `Set-Cookie` header of a cookie.
     pub(crate) fn set_cookie(&self, name: &str) -> Option<&str> {
-        let all = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
-        all.filter(|text| text.starts_with(&format!("{name}="))).next_back()
+        let mut all = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+        all.rfind(|text| text.starts_with(&format!("{name}=")))
     }
 
     /// Where it leads, and with what.

@@ -86,7 +86,8 @@ impl World {
 
     /// Starts the server; after the first time at the same address, so that the hook still leads to it.
     pub(crate) async fn start(&mut self) {
-        let ground = tokio::time::timeout(BOUND, self.ground()).await.expect("the killed server's port and lock are free");
+        let ground =
+            tokio::time::timeout(BOUND, self.ground()).await.expect("the killed server's port and lock are free");
         let app = App::start(ground, Scripted(self.swarm.clone())).await.unwrap();
         self.listen = app.address().to_string();
         self.server = Some(app);

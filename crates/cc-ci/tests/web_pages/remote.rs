@@ -1,7 +1,5 @@
 //! `cc-ci queue` and what it asks of the server: the client against the real router.
 
-use std::process::Command;
-
 use cc_ci::redact::SecretValue;
 use cc_ci::remote::{Remote, RemoteError, Wish};
 
@@ -64,7 +62,7 @@ async fn from_the_shell() {
     std::fs::write(&token, format!("{ACT}\n")).unwrap();
     let server = served.base.to_string();
     let say = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cc-ci"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cc-ci"));
         command.env_clear().arg("queue").args(args).args(["--server", &server]);
         let out = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -63,6 +63,7 @@ impl Actions for QueueActions {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn unavailable(error: cc_ci::store::StoreError) -> ActionError {
     ActionError::Unavailable(error.to_string())
 }

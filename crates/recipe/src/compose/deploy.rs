@@ -109,7 +109,7 @@ fn resources(
             }
             "memory" => resources.memory = reader.size(value, &path).filter(|bytes| *bytes > 0),
             "pids" if side == "limits" => {
-                resources.pids = reader.unsigned(value, &path, Cast::No).filter(|pids| *pids > 0)
+                resources.pids = reader.unsigned(value, &path, Cast::No).filter(|pids| *pids > 0);
             }
             "generic_resources" => reader.refuse(Rule::Devices, key.pos, &path),
             _ => reader.unknown(key, what),
@@ -124,7 +124,7 @@ fn placement(reader: &mut Reader<'_>, deploy: &mut Deploy, node: &Node, what: &s
         match key.text.as_str() {
             "constraints" => {
                 deploy.constraints =
-                    reader.seq(value, &path).iter().filter_map(|item| reader.string(item, &path)).collect()
+                    reader.seq(value, &path).iter().filter_map(|item| reader.string(item, &path)).collect();
             }
             "preferences" => {
                 for item in reader.seq(value, &path) {

@@ -170,7 +170,7 @@ fn section_entry(
     let key = name.text.clone();
     match section {
         "services" if node.map().is_none() => {
-            reader.error("C002", node.pos, format!("services.{key} must be a mapping"), "")
+            reader.error("C002", node.pos, format!("services.{key} must be a mapping"), "");
         }
         "services" => {
             compose.services.insert(key, service::read(reader, context, name, node));

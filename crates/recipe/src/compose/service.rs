@@ -356,7 +356,7 @@ fn networks(
                 match option.text.as_str() {
                     "aliases" => attachment.aliases = reader.strings(text, &path),
                     "ipv4_address" | "ipv6_address" | "driver_opts" => {
-                        reader.refuse(Rule::StaticAddress, option.pos, format!("{path}.{}", option.text))
+                        reader.refuse(Rule::StaticAddress, option.pos, format!("{path}.{}", option.text));
                     }
                     _ => reader.unknown(option, &path),
                 }
@@ -383,7 +383,7 @@ fn short_mount(reader: &mut Reader<'_>, item: &Node, what: &str) -> Option<(Moun
     let text = reader.string(item, what)?;
     short::mount(&text)
         .map_err(|error| {
-            reader.error("C003", item.pos, format!("{what}: {error}"), "write volume:/path or volume:/path:ro")
+            reader.error("C003", item.pos, format!("{what}: {error}"), "write volume:/path or volume:/path:ro");
         })
         .ok()
 }

@@ -217,10 +217,10 @@ fn contents(
                     contents.insert((section, key.clone()), name);
                 }
                 Err(TreeError::Outside(_)) => {
-                    findings.push(Rule::FileOutside.refuse(place, &format!("{what} names {path:?}")))
+                    findings.push(Rule::FileOutside.refuse(place, &format!("{what} names {path:?}")));
                 }
                 Err(TreeError::Link(_)) => {
-                    findings.push(Rule::FileLink.refuse(place, &format!("{what} names {path:?}")))
+                    findings.push(Rule::FileLink.refuse(place, &format!("{what} names {path:?}")));
                 }
                 Err(error) => findings.push(Finding::error("C005", place, format!("{what}: {error}"), "")),
             }

@@ -117,7 +117,7 @@ fn block(value: &Out, indent: usize, text: &mut String) {
             }
         }
         Out::Null | Out::Bool(_) | Out::Int(_) | Out::Signed(_) | Out::Float(_) | Out::Text(_) => {
-            inline_or_block(value, indent, text)
+            inline_or_block(value, indent, text);
         }
     }
 }

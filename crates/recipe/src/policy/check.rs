@@ -163,7 +163,7 @@ impl Judge<'_, '_> {
             match &mount.kind {
                 MountKind::Bind { source } => self.bind(source, &mount.place),
                 MountKind::Tmpfs { size: Some(size) } if *size > self.scope.policy.max_memory => {
-                    self.refuse(Rule::Resources, &mount.place, "volumes (tmpfs)")
+                    self.refuse(Rule::Resources, &mount.place, "volumes (tmpfs)");
                 }
                 MountKind::Tmpfs { .. } | MountKind::Volume { .. } | MountKind::Anonymous => {}
             }
@@ -381,7 +381,7 @@ impl Judge<'_, '_> {
             (true, name)
                 if !name.is_some_and(|name| self.scope.owns(name) || self.scope.policy.external.contains(name)) =>
             {
-                self.refuse(Rule::ForeignObject, &place, "external")
+                self.refuse(Rule::ForeignObject, &place, "external");
             }
             (false, Some(name)) if !self.scope.owns(name) => self.refuse(Rule::ForeignName, &place, "name"),
             _ => {}
